@@ -1,0 +1,1 @@
+"""One crypto API over any key store."""
