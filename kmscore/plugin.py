@@ -83,8 +83,8 @@ class Setting:
 
     Attributes:
         name: The configured name of the provider.
-        options: Checked values by option name, defaults filled in: paths are absolute `pathlib.Path`s,
-            secrets are `Secret`s, tables are mappings.
+        options: Checked values by option name, defaults filled in: paths are absolute
+            `pathlib.Path`s, secrets are `Secret`s, tables are mappings.
         clock: Seconds since the epoch; providers take the time from nowhere else.
     """
 

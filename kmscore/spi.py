@@ -1,4 +1,4 @@
-"""What providers implement: small abstract classes, and the values that they exchange with the core.
+"""What providers implement: small abstract classes, and the values exchanged with the core.
 
 A provider class inherits `Provider` and those of the others that it can serve. The core has done
 its part before it calls: arguments have the right type and size, the context is canonical, the key
@@ -30,13 +30,14 @@ from kmscore.errors import Unsupported
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
     from kmscore.capabilities import Capabilities
     from kmscore.context import EncryptionContext
     from kmscore.signing import Signable
 
 SPI_VERSION: Final = 1
-"""Raised when an existing provider would have to change; a plugin names the one it was written for."""
+"""Raised when existing providers would have to change; a plugin names the one it is written for."""
 
 
 # --- Values ----------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ class DataKey:
         """Overwrite the plaintext with zeros."""
         self.plaintext[:] = bytes(len(self.plaintext))
 
-    def __enter__(self) -> DataKey:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -1,0 +1,316 @@
+"""What users hold: `Kms`, an open provider, and `Key`, one of its keys.
+
+Here is done once what would otherwise be done in every provider: arguments are checked, the
+context is made canonical, what a key cannot do is refused by name, errors say where they happened.
+Every call goes through one gate, in one order: audit, then retry, then the provider.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from kmscore.algorithms import TRAITS, KeySpec, KeyUsage, Origin, parse
+from kmscore.checks import require_bytes, require_length, require_text
+from kmscore.context import EncryptionContext
+from kmscore.errors import InvalidRequest, KmsError, PluginError, Unsupported
+from kmscore.gate import Gate, interface
+from kmscore.key import Key
+from kmscore.retry import Replay, Retrier
+from kmscore.spi import KeyManager, NewKey, RandomSource, Symmetric
+from kmscore.uri import parse_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Any, Self
+
+    from kmscore.capabilities import Capabilities
+    from kmscore.config import Config
+    from kmscore.context import ContextLike
+    from kmscore.plugin import ProviderType, Setting
+    from kmscore.retry import Wait
+    from kmscore.spi import Health, KeyInfo, Provider
+
+__all__ = ["Key", "Kms", "connect"]
+
+Interface = TypeVar("Interface")
+
+PAGE_SIZE = 200
+
+
+class Kms:
+    """An open provider. A context manager; safe to use from several threads.
+
+    Attributes:
+        name: The configured name of the provider.
+        provider: The provider itself, for what only it can do.
+    """
+
+    def __init__(self, provider: Provider, gate: Gate) -> None:
+        """Use `connect`; this is for who opens a provider in code."""
+        self.name = gate.provider
+        self.provider = provider
+        self._gate = gate
+        self._capabilities = provider.capabilities()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the provider can do, as data."""
+        return self._capabilities
+
+    def health(self) -> Health:
+        """Whether the provider can serve now; never raises for that."""
+        return self.provider.health()
+
+    def create_key(
+        self,
+        spec: KeySpec | str = KeySpec.AES_256,
+        *,
+        usage: KeyUsage | str | None = None,
+        alias: str | None = None,
+        origin: Origin | str = Origin.GENERATED,
+        description: str = "",
+    ) -> Key:
+        """Make a key. Sent once, whatever happens: a second try could make a second key.
+
+        Args:
+            spec: What it is made of.
+            usage: What it is for; needed only where the spec leaves a choice (RSA, SM2).
+            alias: Its name, unique in the provider.
+            origin: EXTERNAL for a key whose material will be imported.
+            description: Free text.
+
+        Raises:
+            Unsupported: The provider makes no such keys.
+            AlreadyExists: The alias is taken.
+        """
+        spec = parse(KeySpec, spec, "key spec")
+        origin = parse(Origin, origin, "origin")
+        usages = TRAITS[spec].usages
+        if usage is not None:
+            usage = parse(KeyUsage, usage, "key usage")
+        elif len(usages) == 1:
+            usage = usages[0]
+        else:
+            names = " or ".join(usages)
+            raise InvalidRequest(f"a {spec} key needs a usage", hint=f"Say {names}")
+        kind = self._capabilities.find(spec, usage)
+        if kind is None or origin not in kind.origins:
+            raise Unsupported(
+                f"provider {self.name!r} has no {origin} {spec} keys for {usage}",
+                hint="See what it has with: kmscore providers",
+                provider=self.name,
+                operation="create_key",
+            )
+        if alias is not None:
+            require_text(alias, "alias")
+        new = NewKey(spec, usage, origin, alias, require_text(description, "description"))
+        manager = self._interface(KeyManager)
+        info = self._gate.run("create_key", "", Replay.NEVER, manager.create_key, new)
+        return Key(self._gate, self.provider, self._capabilities, info)
+
+    def key(self, reference: str) -> Key:
+        """A key by its id, its alias, or ``kms://provider/key``.
+
+        Raises:
+            KeyNotFound: There is none.
+            InvalidRequest: The reference names another provider.
+        """
+        uri = parse_reference(reference)
+        if uri.provider not in (None, self.name) or uri.key is None:
+            raise InvalidRequest(
+                f"{reference!r} names no key of provider {self.name!r}",
+                hint=f"Open the provider that it names with connect({reference!r})",
+            )
+        manager = self._interface(KeyManager)
+        info = self._gate.run("describe_key", uri.key, Replay.SAFE, manager.describe_key, uri.key)
+        return Key(self._gate, self.provider, self._capabilities, info)
+
+    def keys(self) -> Iterator[KeyInfo]:
+        """All keys, page after page, in the provider's order."""
+        manager = self._interface(KeyManager)
+        cursor: str | None = None
+        while True:
+            page = self._gate.run(
+                "list_keys", "", Replay.SAFE, manager.list_keys, PAGE_SIZE, cursor
+            )
+            yield from page.keys
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def decrypt(self, ciphertext: bytes, *, context: ContextLike = None) -> bytes:
+        """Open a ciphertext with the key that it names.
+
+        Raises:
+            CiphertextInvalid: For every reason that lies in ciphertext, key or context.
+        """
+        checked = EncryptionContext.of(context)
+        cipher = self._interface(Symmetric)
+        return self._gate.run(
+            "decrypt",
+            "",
+            Replay.SAFE,
+            cipher.decrypt,
+            None,
+            require_bytes(ciphertext, "ciphertext"),
+            checked,
+            context=checked,
+        ).plaintext
+
+    def re_encrypt(
+        self,
+        ciphertext: bytes,
+        key: Key | str,
+        *,
+        source_context: ContextLike = None,
+        context: ContextLike = None,
+    ) -> bytes:
+        """Bring a ciphertext under another key, another version or another context.
+
+        Args:
+            ciphertext: A ciphertext of this provider.
+            key: The key that shall protect it from now on.
+            source_context: The context that it has.
+            context: The context that it shall have.
+        """
+        target = key if isinstance(key, Key) else self.key(key)
+        target.require_usage(KeyUsage.ENCRYPT_DECRYPT, "re_encrypt")
+        checked = EncryptionContext.of(context)
+        cipher = self._interface(Symmetric)
+        return self._gate.run(
+            "re_encrypt",
+            target.key_id,
+            Replay.SAFE,
+            cipher.re_encrypt,
+            require_bytes(ciphertext, "ciphertext"),
+            EncryptionContext.of(source_context),
+            target.key_id,
+            checked,
+            context=checked,
+        )
+
+    def generate_random(self, length: int) -> bytes:
+        """Random bytes from the provider's own generator.
+
+        Args:
+            length: 1 to `Limits.random` bytes.
+        """
+        require_length(length, self._capabilities.limits.random, "random value")
+        source = self._interface(RandomSource)
+        return self._gate.run("generate_random", "", Replay.SAFE, source.generate_random, length)
+
+    def close(self) -> None:
+        """Give everything back; may be called twice."""
+        try:
+            self.provider.close()
+        finally:
+            self._gate.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Kms {self.name!r}>"
+
+    def _interface(self, kind: type[Interface]) -> Interface:
+        return interface(self.provider, kind, self.name)
+
+
+def connect(
+    name: str | None = None,
+    *,
+    config: Config | Mapping[str, Any] | Path | str | None = None,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+    on_wait: Callable[[Wait], None] | None = None,
+) -> Kms:
+    """Open a configured provider.
+
+    Args:
+        name: Name of a provider, or ``kms://name``; by default the configuration's ``default``.
+        config: A configuration, its content as a mapping, or the path of a ``kms.toml``; by
+            default it is looked for (see `Config.load`).
+        clock: Seconds since the epoch; for tests.
+        sleep: Waits between tries; for tests.
+        on_wait: Told before every wait between tries.
+
+    Raises:
+        ConfigError: The configuration is wrong.
+        PluginError: The provider's type cannot be loaded.
+        AuthenticationFailed: The provider refuses the credentials.
+        Unavailable: The provider cannot be reached.
+    """
+    from kmscore.config import Config
+    from kmscore.discovery import Plugins
+
+    if isinstance(config, Config):
+        settings = config
+    elif config is None or isinstance(config, str) or hasattr(config, "__fspath__"):
+        settings = Config.load(config)  # type: ignore[arg-type]
+    else:
+        settings = Config.from_mapping(config)
+    if name is not None:
+        uri = parse_reference(name)
+        if uri.provider is not None and uri.key is not None:
+            raise InvalidRequest(
+                f"{name!r} names a key", hint="Open the provider, then ask for its key"
+            )
+        name = uri.provider or uri.key
+    entry = settings.entry(name)
+    plugins = Plugins()
+    for plugin in settings.plugins:
+        plugins.load(plugin)
+    kind = plugins.provider_type(entry.type)
+    setting = settings.setting(entry, kind, clock)
+    log = None
+    if settings.audit is not None:
+        from kmscore.audit import AuditLog
+
+        audit = settings.audit
+        log = AuditLog(audit.path, key=audit.key, fail_closed=audit.fail_closed)
+    gate = Gate(
+        entry.name,
+        Retrier(settings.retry, sleep=sleep, on_wait=on_wait),
+        log=log,
+        hooks=plugins.hook if plugins.has_audit_subscribers else None,
+        clock=clock,
+    )
+    try:
+        return Kms(_open(kind, setting), gate)
+    except BaseException:
+        gate.close()
+        raise
+
+
+def _open(kind: ProviderType, setting: Setting) -> Provider:
+    try:
+        return kind.open(setting)
+    except KmsError as error:
+        error.at(provider=setting.name, operation="open")
+        raise
+    except ImportError as error:
+        raise PluginError(
+            f"provider type {kind.name!r} needs the Python package {error.name!r}",
+            hint=f"Install it with: pip install 'kmscore[{kind.name}]'",
+            provider=setting.name,
+            operation="open",
+        ) from error
+    except Exception as error:
+        # The text of a foreign exception may hold a secret: name its class alone.
+        raise PluginError(
+            f"provider type {kind.name!r} failed to open with {type(error).__name__}",
+            hint="This is a defect of the provider: please report it",
+            provider=setting.name,
+            operation="open",
+        ) from error

@@ -1,0 +1,162 @@
+"""The gate that every call to a provider passes: first audit, then retry, then the provider."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from kmscore.audit.event import ERROR, OK, AuditEvent
+from kmscore.context import EMPTY, EncryptionContext
+from kmscore.errors import InternalError, KmsError, Unsupported
+
+if TYPE_CHECKING:
+    from kmscore.audit import AuditLog
+    from kmscore.retry import Replay, Retrier
+
+Result = TypeVar("Result")
+Interface = TypeVar("Interface")
+
+
+class Gate:
+    """Carries calls to one provider.
+
+    Args:
+        provider: Configured name of the provider, for errors and events.
+        retrier: Carries on after a first failure.
+        log: The audit log, or None.
+        hooks: pluggy's relay when somebody listens for audit events, or None.
+        clock: Seconds since the epoch.
+    """
+
+    __slots__ = ("_clock", "_hooks", "_log", "_retrier", "_watched", "provider")
+
+    def __init__(
+        self,
+        provider: str,
+        retrier: Retrier,
+        *,
+        log: AuditLog | None = None,
+        hooks: Any = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.provider = provider
+        self._retrier = retrier
+        self._log = log
+        self._hooks = hooks
+        self._clock = clock
+        self._watched = log is not None or hooks is not None
+
+    def run(
+        self,
+        operation: str,
+        key: str,
+        replay: Replay,
+        call: Callable[..., Result],
+        *arguments: Any,
+        context: EncryptionContext = EMPTY,
+    ) -> Result:
+        """Call the provider, and tell the audit trail how it went.
+
+        Args:
+            operation: Its name in errors and events.
+            key: Id of the key, or empty.
+            replay: Whether it may be sent again.
+            call: The provider's method.
+            arguments: Its arguments.
+            context: The encryption context, for the audit trail.
+
+        Raises:
+            KmsError: Always one of the tree, with provider, operation and key filled in.
+        """
+        if not self._watched:
+            return self._attempt(operation, key, replay, call, arguments)
+        began = time.perf_counter()
+        try:
+            result = self._attempt(operation, key, replay, call, arguments)
+        except KmsError as error:
+            self._report(operation, key, began, context, error)
+            raise
+        except BaseException:
+            # An interrupted operation may have been carried out all the same.
+            self._report(operation, key, began, context, InternalError("interrupted"))
+            raise
+        self._report(operation, key or getattr(result, "key_id", ""), began, context, None)
+        return result
+
+    def close(self) -> None:
+        """Finish the audit log."""
+        if self._log is not None:
+            self._log.close()
+
+    def _attempt(
+        self,
+        operation: str,
+        key: str,
+        replay: Replay,
+        call: Callable[..., Result],
+        arguments: tuple[Any, ...],
+    ) -> Result:
+        def send() -> Result:
+            try:
+                return call(*arguments)
+            except KmsError as error:
+                error.at(provider=self.provider, operation=operation, key=key)
+                raise
+            except Exception as error:
+                # The text of a foreign exception may hold anything, secrets too: name its class.
+                raise InternalError(
+                    f"the provider failed with {type(error).__name__}",
+                    hint="This is a defect of the provider: please report it",
+                    provider=self.provider,
+                    operation=operation,
+                    key=key,
+                ) from error
+
+        try:
+            return send()
+        except KmsError as error:
+            if not error.retryable:
+                raise
+            return self._retrier.resume(error, send, replay)
+
+    def _report(
+        self,
+        operation: str,
+        key: str,
+        began: float,
+        context: EncryptionContext,
+        error: KmsError | None,
+    ) -> None:
+        from kmscore.audit import context_hashes, emit
+
+        event = AuditEvent(
+            time=self._clock(),
+            provider=self.provider,
+            operation=operation,
+            key=key,
+            outcome=ERROR if error else OK,
+            error=type(error).__name__ if error else "",
+            duration=time.perf_counter() - began,
+            request_id=error.request_id if error else "",
+            context=context_hashes(context) if context else {},
+        )
+        if self._hooks is not None:
+            emit(self._hooks, event)
+        if self._log is not None:
+            self._log.append(event)
+
+
+def interface(provider: object, kind: type[Interface], name: str) -> Interface:
+    """The provider as one of the abstract classes of the SPI.
+
+    Raises:
+        Unsupported: It does not implement that one.
+    """
+    if isinstance(provider, kind):
+        return provider
+    raise Unsupported(
+        f"provider {name!r} does not offer {kind.__name__}",
+        hint="See what it offers with: kmscore providers",
+        provider=name,
+    )
