@@ -10,6 +10,28 @@ from kmscore.errors import InvalidRequest, LimitExceeded
 MAX_CHARACTERS: Final = 1024
 
 
+def _checked(pairs: Iterable[tuple[object, object]]) -> Iterable[tuple[str, str]]:
+    seen: set[str] = set()
+    for key, value in pairs:
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise InvalidRequest(
+                f"the encryption context maps {type(key).__name__} to {type(value).__name__}",
+                hint="Keys and values must be str",
+            )
+        if not key or key in seen:
+            raise InvalidRequest(
+                "a key of the encryption context is " + ("given twice" if key else "empty")
+            )
+        try:
+            (key + value).encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequest(
+                "the encryption context holds a character that UTF-8 cannot express"
+            ) from error
+        seen.add(key)
+        yield key, value
+
+
 class EncryptionContext:
     """A context in its one canonical form.
 
@@ -94,25 +116,3 @@ class _Pairs(list[tuple[str, str]]):
 
 ContextLike = Mapping[str, str] | EncryptionContext | None
 EMPTY: Final = EncryptionContext()
-
-
-def _checked(pairs: Iterable[tuple[object, object]]) -> Iterable[tuple[str, str]]:
-    seen: set[str] = set()
-    for key, value in pairs:
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise InvalidRequest(
-                f"the encryption context maps {type(key).__name__} to {type(value).__name__}",
-                hint="Keys and values must be str",
-            )
-        if not key or key in seen:
-            raise InvalidRequest(
-                "a key of the encryption context is " + ("given twice" if key else "empty")
-            )
-        try:
-            (key + value).encode()
-        except UnicodeEncodeError as error:
-            raise InvalidRequest(
-                "the encryption context holds a character that UTF-8 cannot express"
-            ) from error
-        seen.add(key)
-        yield key, value
