@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kmscore.context import EncryptionContext
 
 OK = "ok"
 ERROR = "error"
@@ -35,3 +39,18 @@ class AuditEvent:
     duration: float = 0.0
     request_id: str = ""
     context: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def context_hashes(context: EncryptionContext) -> dict[str, str]:
+    """The context as an event shows it: each key with a hash of its value.
+
+    Args:
+        context: The encryption context of the operation.
+
+    Returns:
+        Per key the first 16 bytes of SHA-256 over the value in UTF-8, as 32 hex digits. A value
+        that can be guessed can be recognised: contexts are no place for secrets.
+    """
+    from hashlib import sha256
+
+    return {key: sha256(value.encode()).hexdigest()[:32] for key, value in context.items}
