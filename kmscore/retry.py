@@ -59,16 +59,17 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
+            # Callers without a type checker pass anything at all.
+            value: object = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ConfigError(f"{field.name} of the retry policy is no number")
             if not math.isfinite(value) or value < 0:
                 raise ConfigError(f"{field.name} of the retry policy is {value}")
-        if not isinstance(self.max_attempts, int) or self.max_attempts < 1:  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
-            raise ConfigError(
-                f"max_attempts of the retry policy is {self.max_attempts}",
-                hint="It counts the first attempt: 1 means that nothing is retried",
-            )
+            if field.name == "max_attempts" and (isinstance(value, float) or value < 1):
+                raise ConfigError(
+                    f"max_attempts of the retry policy is {value}",
+                    hint="It is a whole number and counts the first attempt: 1 means no retries",
+                )
 
 
 @dataclass(frozen=True, slots=True)
