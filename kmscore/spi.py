@@ -61,6 +61,7 @@ class KeyInfo:
         valid_to: When imported material expires.
         rotation_days: Period of automatic rotation in days, or None.
         rotated_at: When it was last rotated.
+        next_rotation_at: When it will rotate by itself.
         native: What the provider knows besides, for people.
     """
 
@@ -77,6 +78,7 @@ class KeyInfo:
     valid_to: datetime | None = None
     rotation_days: int | None = None
     rotated_at: datetime | None = None
+    next_rotation_at: datetime | None = None
     native: Mapping[str, str] = field(default_factory=dict[str, str])
 
 

@@ -25,6 +25,7 @@ class KeyRecord:
         valid_to: When imported material expires.
         rotation_days: Period of automatic rotation, or None.
         rotated_at: When the current version was made, where that was a rotation.
+        next_rotation_at: When automatic rotation is due.
         fingerprint: What the provider knows imported material by, so that only the same returns;
             empty before the first import. Not the material, and of no use to find it.
     """
@@ -42,6 +43,7 @@ class KeyRecord:
     valid_to: int | None = None
     rotation_days: int | None = None
     rotated_at: int | None = None
+    next_rotation_at: int | None = None
     fingerprint: bytes = field(default=b"", repr=False)
 
 

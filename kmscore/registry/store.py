@@ -41,6 +41,10 @@ class Writer(ABC):
         """Add a version."""
 
     @abstractmethod
+    def versions(self, key_id: str) -> list[VersionRecord]:
+        """All versions of a key, the oldest first, as this transaction sees them."""
+
+    @abstractmethod
     def delete_versions(self, key_id: str) -> None:
         """Remove all versions of a key."""
 
@@ -55,6 +59,10 @@ class Writer(ABC):
     @abstractmethod
     def delete_job(self, key_id: str) -> None:
         """Remove the import job of a key, if there is one."""
+
+    @abstractmethod
+    def meta(self, name: str) -> bytes | None:
+        """A named value as this transaction sees it."""
 
     @abstractmethod
     def put_meta(self, name: str, value: bytes) -> None:
@@ -106,6 +114,14 @@ class Store(ABC):
     @abstractmethod
     def meta(self, name: str) -> bytes | None:
         """A named value of the provider's own."""
+
+    @abstractmethod
+    def due(self, now: int) -> tuple[list[str], list[str]]:
+        """Ids of keys with something to destroy, and of keys whose import job is too old."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """How many keys there are, those pending deletion included."""
 
     @abstractmethod
     def write(self) -> AbstractContextManager[Writer]:

@@ -1,0 +1,129 @@
+"""Rows of the registry's tables: how records become columns, and how a changed row is noticed."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from kmscore.algorithms import KeySpec, KeyState, KeyUsage, Origin, WrappingAlgorithm
+from kmscore.errors import IntegrityError
+from kmscore.registry.model import ImportJob, KeyRecord, VersionRecord
+
+Authenticator = Callable[[bytes], bytes]
+"""Computes the message authentication code of a row."""
+
+Row = tuple[Any, ...]
+
+KEY_COLUMNS: Final = (
+    "key_id",
+    "spec",
+    "usage",
+    "origin",
+    "state",
+    "created_at",
+    "alias",
+    "description",
+    "version",
+    "deletion_at",
+    "valid_to",
+    "rotation_days",
+    "rotated_at",
+    "next_rotation_at",
+    "fingerprint",
+)
+VERSION_COLUMNS: Final = ("key_id", "number", "created_at", "material", "public_key")
+JOB_COLUMNS: Final = ("key_id", "wrapping", "token_digest", "private_key", "expires_at")
+
+
+class Rows:
+    """Turns records into rows and back. A row's last column is its authentication code.
+
+    Attributes:
+        authenticate: Computes the codes; None where rows are not protected.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.authenticate: Authenticator | None = None
+
+    def of_key(self, record: KeyRecord) -> Row:
+        """The row of a key."""
+        return self._sealed("keys", tuple(getattr(record, name) for name in KEY_COLUMNS))
+
+    def of_version(self, version: VersionRecord) -> Row:
+        """The row of a version."""
+        return self._sealed("versions", tuple(getattr(version, name) for name in VERSION_COLUMNS))
+
+    def of_job(self, job: ImportJob) -> Row:
+        """The row of an import job."""
+        return self._sealed("jobs", tuple(getattr(job, name) for name in JOB_COLUMNS))
+
+    def key(self, row: Row) -> KeyRecord:
+        """The key of a row.
+
+        Raises:
+            IntegrityError: The row was altered.
+        """
+        self._check("keys", row)
+        try:
+            return KeyRecord(
+                row[0],
+                KeySpec(row[1]),
+                KeyUsage(row[2]),
+                Origin(row[3]),
+                KeyState(row[4]),
+                *row[5:-1],
+            )
+        except ValueError as error:
+            raise self._altered(row) from error
+
+    def version(self, row: Row) -> VersionRecord:
+        """The version of a row."""
+        self._check("versions", row)
+        return VersionRecord(*row[:-1])
+
+    def job(self, row: Row) -> ImportJob:
+        """The import job of a row."""
+        self._check("jobs", row)
+        try:
+            return ImportJob(row[0], WrappingAlgorithm(row[1]), *row[2:-1])
+        except ValueError as error:
+            raise self._altered(row) from error
+
+    def _sealed(self, table: str, values: Row) -> Row:
+        # SQLite takes exact types only; members of the vocabulary are a kind of str.
+        plain = tuple(str(value) if isinstance(value, str) else value for value in values)
+        code = self.authenticate(_canonical(table, plain)) if self.authenticate else b""
+        return (*plain, code)
+
+    def _check(self, table: str, row: Row) -> None:
+        if self.authenticate is None:
+            return
+        code = self.authenticate(_canonical(table, row[:-1]))
+        if not hmac.compare_digest(code, bytes(row[-1])):
+            raise self._altered(row)
+
+    def _altered(self, row: Row) -> IntegrityError:
+        return IntegrityError(
+            f"the entry of key {row[0]} in keystore {self._path} was altered",
+            hint="Restore the keystore from a backup, and find out who can write it",
+            key=str(row[0]),
+        )
+
+
+def _canonical(table: str, values: Iterable[Any]) -> bytes:
+    """One unambiguous byte string for a row: every column with its type and length."""
+    parts = [table.encode()]
+    for value in values:
+        if value is None:
+            kind, data = b"n", b""
+        elif isinstance(value, int):
+            kind, data = b"i", str(value).encode()
+        elif isinstance(value, str):
+            kind, data = b"s", value.encode()
+        else:
+            kind, data = b"b", bytes(value)
+        parts.append(kind + len(data).to_bytes(4) + data)
+    return b"\x00".join(parts)
