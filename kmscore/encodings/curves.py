@@ -1,6 +1,7 @@
 """The curves: enough of them to tell whether a point lies on its curve, and more of SM2.
 
-Sources: P-256 and P-384, NIST SP 800-186, 3.2.1; SM2, GM/T 0003.5-2012 (= GB/T 32918.5-2017).
+Sources: P-256 and P-384, NIST SP 800-186, 3.2.1; SM2, GM/T 0003.5-2012 (= GB/T 32918.5-2017);
+Ed25519, RFC 8032, 5.1.
 """
 
 from __future__ import annotations
@@ -79,3 +80,29 @@ SM2_GENERATOR: Final = bytes.fromhex(
     "bc3736a2f4f6779c59bdcee36b692153d0a9877cc62a474002df32e52139f0a0"
 )
 """G as x ‖ y."""
+
+
+_P25519: Final = 2**255 - 19
+_D25519: Final = -121665 * pow(121666, -1, _P25519) % _P25519
+_Y_OF_ORDER_8: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER: Final = frozenset(
+    {0, 1, _P25519 - 1, _Y_OF_ORDER_8, _P25519 - _Y_OF_ORDER_8}  # y of the 8 points of order 1 to 8
+)
+
+
+def require_ed25519(key: bytes) -> None:
+    """Check an Ed25519 public key (RFC 8032, 5.1.3).
+
+    A point of small order is refused: anybody can make signatures for such a key.
+
+    Raises:
+        InvalidRequest: It does not have 32 bytes, is no point, or one of small order.
+    """
+    if len(key) != 32:
+        raise InvalidRequest(f"the Ed25519 public key has {len(key)} bytes", hint="It needs 32")
+    p = _P25519
+    y = int.from_bytes(key, "little") & (2**255 - 1)
+    # x² = (y² - 1) / (d y² + 1) has a root exactly if the product of the two numbers has one.
+    square = (y * y - 1) * (_D25519 * y * y + 1)
+    if y >= p or y in _SMALL_ORDER or pow(square, (p - 1) // 2, p) != 1:
+        raise InvalidRequest("the Ed25519 public key is no point of the curve, or of small order")

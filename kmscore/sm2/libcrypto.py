@@ -27,7 +27,7 @@ _SIZE: Final = ctypes.POINTER(c_size_t)
 
 # Result and arguments, as declared in crypto.h, err.h, evp.h and x509.h of OpenSSL 3.0. Some came
 # with 3.0 (those with a library context), so that an older or other library is known by its lack.
-_FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
+FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "OpenSSL_version": (c_char_p, (c_int,)),
     "ERR_clear_error": (None, ()),
     "ERR_peek_last_error": (c_ulong, ()),
@@ -58,7 +58,7 @@ def load_libcrypto() -> tuple[ctypes.CDLL, str]:
     for path in _candidates():
         try:
             library = ctypes.CDLL(path)
-            for name, (result, arguments) in _FUNCTIONS.items():
+            for name, (result, arguments) in FUNCTIONS.items():
                 function = getattr(library, name)
                 function.restype = result
                 function.argtypes = arguments

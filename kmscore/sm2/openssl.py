@@ -11,7 +11,7 @@ import ctypes
 from collections.abc import Generator
 from contextlib import contextmanager
 from ctypes import byref, c_char_p, c_size_t
-from typing import Final
+from typing import Final, NoReturn
 
 from kmscore.algorithms import KeySpec
 from kmscore.encodings import der
@@ -36,12 +36,15 @@ class OpenSSLEngine(Engine):
 
     Raises:
         Unsupported: There is no OpenSSL 3.0 or newer.
+
+    Attributes:
+        library: The libcrypto.
     """
 
     name = "openssl"
 
     def __init__(self) -> None:
-        self._library, self.description = load_libcrypto()
+        self.library, self.description = load_libcrypto()
 
     def _private_key(self, d: bytes) -> SM2PrivateKey:
         # PKCS #8 without the public part (RFC 5958, RFC 5915): libcrypto derives it. It needs one
@@ -49,11 +52,11 @@ class OpenSSLEngine(Engine):
         algorithm = EC_ALGORITHMS[KeySpec.SM2]
         key = der.sequence(der.integer(1), der.octet_string(d))
         encoded = der.sequence(der.integer(0), algorithm, der.octet_string(key))
-        handle = _Handle(self._library, "d2i_AutoPrivateKey_ex", encoded)
+        handle = _Handle(self.library, "d2i_AutoPrivateKey_ex", encoded)
         return OpenSSLPrivateKey(sm2_public_key(handle.point()), handle)
 
     def _public_key(self, spki: bytes, point: bytes) -> SM2PublicKey:
-        return OpenSSLPublicKey(spki, _Handle(self._library, "d2i_PUBKEY_ex", spki))
+        return OpenSSLPublicKey(spki, _Handle(self.library, "d2i_PUBKEY_ex", spki))
 
 
 class OpenSSLPublicKey(SM2PublicKey):
@@ -124,6 +127,10 @@ class _Handle:
 
     def __del__(self) -> None:
         self.library.EVP_PKEY_free(self._key)
+
+    def __reduce__(self) -> NoReturn:
+        # A copy would free the same key again.
+        raise TypeError("a key of libcrypto can be neither copied nor pickled")
 
     def point(self) -> bytes:
         """The public point, 04 ‖ x ‖ y."""

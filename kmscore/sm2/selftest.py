@@ -36,13 +36,13 @@ def check(engine: Engine) -> Engine:
         Unsupported: The engine is not fit for use.
     """
     try:
-        failed = [step for step, passed in _steps(engine) if not passed]
+        for step, passed in _steps(engine):
+            if not passed:
+                raise _unfit(engine, f"it cannot {step}")
     except Unsupported:
         raise
     except KmsError as error:
         raise _unfit(engine, error.message) from error
-    if failed:
-        raise _unfit(engine, f"cannot {failed[0]}")
     return engine
 
 
