@@ -1,0 +1,61 @@
+# Sets up what is needed, then does the job: on a new Debian machine each target works at once.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+APT := $(if $(filter 0,$(shell id -u)),,sudo )env DEBIAN_FRONTEND=noninteractive apt-get
+
+# $(call need,COMMAND,PACKAGES): install Debian packages unless the command succeeds.
+need = @$(1) >/dev/null 2>&1 || { echo "Installing $(2)"; $(APT) -qq update && \
+	$(APT) -qq -y --no-install-recommends install $(2) >/dev/null; } || \
+	{ echo "Please install these Debian packages: $(2)" >&2; exit 1; }
+
+.PHONY: help demo test lint types pytest bench clean
+
+help:  ## Say what can be made
+	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' Makefile
+
+demo: $(VENV)/.product  ## Watch every job of a key service run, and be checked by OpenSSL
+	@$(BIN)/kmscore demo
+
+test: lint types pytest  ## Everything that CI runs
+
+lint: $(VENV)/.tools  ## Style, and who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+types: $(VENV)/.tools  ## mypy and pyright, both strict
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+pytest: $(VENV)/.tools  ## All tests, with the branches that they reach
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+bench: $(VENV)/.tools  ## The table of speed goals
+	$(call need,test -e /usr/include/openssl/evp.h && command -v gcc,gcc libc6-dev libssl-dev)
+	$(BIN)/python -m bench
+
+clean:  ## Remove all that was made here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* dist
+
+# What is needed to use kmscore, and what is needed to work on it. Both are done once, and again
+# when the dependencies change.
+$(VENV)/.product: pyproject.toml constraints.txt | $(BIN)/python
+	$(call need,command -v openssl,openssl)
+	$(BIN)/pip --disable-pip-version-check install -q -c constraints.txt -e '.[all]'
+	@touch $@
+
+$(VENV)/.tools: pyproject.toml constraints.txt | $(BIN)/python
+	$(call need,command -v openssl,openssl)
+	$(BIN)/pip --disable-pip-version-check install -q -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.product
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "kmscore needs Python 3.11 or newer: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(call need,$(PYTHON) -c 'import ensurepip',python3-venv)
+	$(PYTHON) -m venv $(VENV)
