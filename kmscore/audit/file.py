@@ -138,7 +138,7 @@ class LogFile:
         try:
             fd = os.open(
                 self.path,
-                os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK,
+                os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC,
                 0o600,
             )
         except OSError as error:

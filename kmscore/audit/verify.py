@@ -164,13 +164,16 @@ class _Check:
             self._settle_unread(None)
             self._unread = (number, line)
             return True
-        after_unread = self._settle_unread(record)
+        unread = self._unread is not None
+        explained = self._settle_unread(record)
         if not record.intact:
             self._problems.add(number, "was changed: its hash does not fit its content")
             self._seq += 1
         else:
-            if wrong := self._wrong_place(record, after_unread=after_unread):
+            if wrong := self._wrong_place(record, after_unread=unread and not explained):
                 self._problems.add(number, wrong)
+            if record.fields.get("note") == "torn" and not explained:
+                self._problems.add(number, "tells of an unfinished line that is not before it")
             self._seq = record.seq + 1
             self._count(number, record)
         self._prev = (record.stated, record.computed)
@@ -184,7 +187,9 @@ class _Check:
         if self._expected_head:
             self._problems.add(0, f"no record has the expected head {self._expected_head}")
         if expected_records is not None and self._records < expected_records:
-            self._problems.add(0, f"{self._records} records of {expected_records} expected")
+            self._problems.add(
+                0, f"{self._records} records, of {expected_records} that are expected"
+            )
         return AuditReport(
             self._records,
             self._head,
@@ -213,7 +218,7 @@ class _Check:
             self._expected_head = None
         if record.fields.get("note") == "missed":
             events = record.fields.get("events")
-            self._warnings.add(number, f"{events} events before it could not be recorded")
+            self._warnings.add(number, f"events before it that could not be recorded: {events}")
 
     def _wrong_place(self, record: Record, *, after_unread: bool) -> str:
         """Why a record does not belong here; empty when it does."""
@@ -223,39 +228,37 @@ class _Check:
         if after_unread and missing == 1:
             return ""  # the line before it was a record once, and is a problem already
         if missing > 0:
-            return f"{missing} records before it are missing"
+            return f"records missing before it: {missing}"
         if missing < 0:
             return f"is record {record.seq}, and stands where {self._seq} should be"
         return "does not follow the record before it"
 
-    def _settle_unread(self, next_record: Record | None) -> bool:
-        """Judge a line that is no record by the one after it; whether there was one."""
+    def _settle_unread(self, following: Record | None) -> bool:
+        """Judge a line that is no record; whether the record after it explains it."""
         if self._unread is None:
             return False
         number, line = self._unread
         self._unread = None
-        if next_record is not None and self._explains(next_record, line):
-            self._warnings.add(
-                number, f"is unfinished ({len(line) - 1} bytes): a crash, noted when it was found"
-            )
-            return False
-        if line.endswith(b"\n"):
-            self._problems.add(number, "is no record")
-        elif len(line) > MAX_LINE:
+        if following is not None and _explains(following, line):
+            text = f"is unfinished ({len(line) - 1} bytes): a crash, noted when it was found"
+            self._warnings.add(number, text)
+            return True
+        if len(line) > MAX_LINE:
             self._problems.add(number, "is longer than any record")
+        elif line.endswith(b"\n"):
+            self._problems.add(number, "is no record")
         else:
-            self._problems.add(
-                number, "is unfinished: a crash that nobody has noted yet, or its end was cut off"
-            )
-        return True
+            text = "is unfinished: a crash that nobody has noted yet, or its end was cut off"
+            self._problems.add(number, text)
+        return False
 
-    def _explains(self, record: Record, line: bytes) -> bool:
-        """Whether a record says that the line before it is what a crash left."""
-        torn = line.removesuffix(b"\n")
-        return (
-            record.intact
-            and record.prev in self._prev
-            and record.fields.get("note") == "torn"
-            and record.fields.get("bytes") == len(torn)
-            and record.fields.get("sha256") == hashlib.sha256(torn).hexdigest()
-        )
+
+def _explains(record: Record, line: bytes) -> bool:
+    """Whether a record says that the line before it is what a crash left."""
+    torn = line.removesuffix(b"\n")
+    return (
+        record.intact
+        and record.fields.get("note") == "torn"
+        and record.fields.get("bytes") == len(torn)
+        and record.fields.get("sha256") == hashlib.sha256(torn).hexdigest()
+    )
