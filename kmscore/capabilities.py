@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -87,14 +87,14 @@ class Capabilities:
     """The table of one provider.
 
     Attributes:
-        keys: The kinds of key.
+        keys: The kinds of key; a provider may work them out when they are first looked at.
         wrapping: How imported material may be wrapped; empty where nothing can be imported.
         features: What else it does.
         limits: Sizes.
         notes: Facts for people, such as ``{"sm2_engine": "OpenSSL 3.0.19"}``.
     """
 
-    keys: tuple[KeyKind, ...]
+    keys: Sequence[KeyKind]
     wrapping: frozenset[WrappingAlgorithm] = frozenset()
     features: frozenset[Feature] = frozenset()
     limits: Limits = Limits()

@@ -69,9 +69,14 @@ class Key:
         self._limits = capabilities.limits
         self._features = capabilities.features
         self._wrapping = capabilities.wrapping
-        kind = capabilities.find(info.spec, info.usage)
-        self._algorithms = kind.algorithms if kind else frozenset()
+        self._capabilities = capabilities
+        self._schemes: frozenset[SigningAlgorithm | EncryptionAlgorithm] | None = None
         self._spki: bytes | None = None
+
+    @property
+    def provider_name(self) -> str:
+        """The configured name of the key's provider."""
+        return self._gate.provider
 
     # --- Symmetric ---------------------------------------------------------------------------
 
@@ -412,15 +417,18 @@ class Key:
         wanted: Scheme | str | None,
         order: tuple[Scheme, ...],
     ) -> Scheme:
+        if self._schemes is None:
+            row = self._capabilities.find(self.spec, self.usage)
+            self._schemes = row.algorithms if row else frozenset()
         if wanted is None:
             for scheme in order:
-                if scheme in self._algorithms:
+                if scheme in self._schemes:
                     return scheme
         else:
             chosen = parse(kind, wanted, "algorithm")
-            if chosen in self._algorithms:
+            if chosen in self._schemes:
                 return chosen
-        names = ", ".join(sorted(self._algorithms)) or "none"
+        names = ", ".join(sorted(self._schemes)) or "none"
         asked = f"{wanted} with " if wanted else ""
         raise Unsupported(
             f"the provider cannot do {asked}a {self.spec} key for {self.usage}",

@@ -315,6 +315,18 @@ class Registry:
 
     # --- Import ------------------------------------------------------------------------------
 
+    def importable(self, key_id: str) -> KeyRecord:
+        """A key that takes material now.
+
+        Raises:
+            InvalidRequest: Its material was generated.
+            KeyStateError: It is neither waiting for material nor enabled.
+        """
+        record = self.find(key_id)
+        rules.require_external(record)
+        rules.require_importable(record)
+        return record
+
     def open_import(
         self, key_id: str, wrapping: WrappingAlgorithm, token: bytes, private_key: bytes
     ) -> ImportJob:
@@ -347,10 +359,8 @@ class Registry:
             ImportTokenExpired: It is unknown, too old, or not the newest.
             KeyStateError: The key takes no material now.
         """
-        record = self.find(key_id)
-        rules.require_external(record)
-        rules.require_importable(record)
-        return self._valid_job(self._store.job(record.key_id), key_id, token)
+        self.importable(key_id)
+        return self._valid_job(self._store.job(key_id), key_id, token)
 
     def finish_import(
         self,

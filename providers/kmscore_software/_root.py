@@ -1,0 +1,151 @@
+"""The root key: where it comes from, and what it protects: the keystore's master key.
+
+The master key is random and never changes. It lies in the file, sealed under the root key, so that
+another root key means sealing 32 bytes again, in one transaction. From the master key come, by
+HKDF-SHA256 (RFC 5869), one key for each purpose.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+from base64 import b64decode
+from typing import Final, NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from kmscore.errors import ConfigError, IntegrityError
+from kmscore.plugin import Secret
+
+KEY_BYTES: Final = 32
+MIN_PASSPHRASE_BYTES: Final = 8
+
+SCRYPT_N: Final = 1 << 17
+SCRYPT_R: Final = 8
+SCRYPT_P: Final = 1
+"""Cost of a passphrase: 128 MiB of memory and about half a second (RFC 7914)."""
+
+_RAW: Final = 1
+_SCRYPT: Final = 2
+_SALT_BYTES: Final = 16
+_NONCE_BYTES: Final = 12
+_LABEL: Final = b"kmscore keystore master key v1"
+
+
+class Root(NamedTuple):
+    """What opens a keystore.
+
+    Attributes:
+        secret: Where it is read from.
+        is_passphrase: Whether the root key is derived from it.
+    """
+
+    secret: Secret
+    is_passphrase: bool
+
+
+class Subkeys(NamedTuple):
+    """What the master key becomes; never printed.
+
+    Attributes:
+        sealing: Seals key material.
+        rows: Authenticates the rows of the file.
+        fingerprints: Recognises imported material.
+    """
+
+    sealing: bytes
+    rows: bytes
+    fingerprints: bytes
+
+    def __repr__(self) -> str:
+        return "<Subkeys>"
+
+
+def new_master_key(root: Root) -> tuple[bytes, bytes]:
+    """A fresh master key, and the same sealed under the root key."""
+    master = os.urandom(KEY_BYTES)
+    return master, seal_master_key(master, root)
+
+
+def seal_master_key(master: bytes, root: Root) -> bytes:
+    """The master key under a root key: kind, salt, nonce, ciphertext and tag."""
+    kind = _SCRYPT if root.is_passphrase else _RAW
+    salt = os.urandom(_SALT_BYTES)
+    head = bytes([kind]) + salt
+    nonce = os.urandom(_NONCE_BYTES)
+    key = _root_key(root, salt)
+    return head + nonce + AESGCM(key).encrypt(nonce, master, _LABEL + head)
+
+
+def open_master_key(sealed: bytes, root: Root, where: str) -> bytes:
+    """The master key.
+
+    Args:
+        sealed: What `seal_master_key` returned.
+        root: What opens it.
+        where: The keystore, for errors.
+
+    Raises:
+        IntegrityError: The root key is another one, or the file was altered.
+        ConfigError: The keystore has a passphrase and a root key was given, or the reverse.
+    """
+    head = sealed[: 1 + _SALT_BYTES]
+    nonce = sealed[len(head) : len(head) + _NONCE_BYTES]
+    box = sealed[len(head) + _NONCE_BYTES :]
+    if len(box) != KEY_BYTES + 16 or head[0] not in (_RAW, _SCRYPT):
+        raise IntegrityError(f"the master key in {where} was altered")
+    if (head[0] == _SCRYPT) != root.is_passphrase:
+        has, given = ("a passphrase", "root_key")
+        if head[0] == _RAW:
+            has, given = ("a root key", "passphrase")
+        raise ConfigError(f"{where} has {has}, but {given} was given")
+    key = _root_key(root, head[1:])
+    try:
+        return AESGCM(key).decrypt(nonce, box, _LABEL + head)
+    except InvalidTag as error:
+        raise IntegrityError(
+            f"the secret from {root.secret.source} does not open {where}",
+            hint="Give the root key or passphrase that it was made with; nothing was changed",
+        ) from error
+
+
+def derive(master: bytes) -> Subkeys:
+    """The keys for each purpose."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+    def subkey(purpose: bytes) -> bytes:
+        return HKDFExpand(SHA256(), KEY_BYTES, b"kmscore keystore v1 " + purpose).derive(master)
+
+    return Subkeys(subkey(b"sealing"), subkey(b"rows"), subkey(b"fingerprints"))
+
+
+def _root_key(root: Root, salt: bytes) -> bytes:
+    secret = root.secret.reveal()
+    if not root.is_passphrase:
+        return _parse_key(secret, root.secret.source)
+    if len(secret) < MIN_PASSPHRASE_BYTES:
+        raise ConfigError(
+            f"the passphrase from {root.secret.source} is too short",
+            hint=f"Use at least {MIN_PASSPHRASE_BYTES} bytes",
+        )
+    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+    return Scrypt(salt, KEY_BYTES, SCRYPT_N, SCRYPT_R, SCRYPT_P).derive(secret)
+
+
+def _parse_key(secret: bytes, source: str) -> bytes:
+    if len(secret) == KEY_BYTES:
+        return secret
+    text = secret.strip()
+    try:
+        key = bytes.fromhex(text.decode()) if len(text) == 64 else b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ConfigError(
+            f"the root key from {source} is not {KEY_BYTES} bytes",
+            hint="Make one with: openssl rand -hex 32",
+        )
+    return key
