@@ -47,7 +47,7 @@ def pyproject() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory) -> Path:
     """The wheel, built from the source distribution."""
-    folder = tmp_path_factory.mktemp("dist")
+    folder: Path = tmp_path_factory.mktemp("dist")
     built = subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)],
         env=clean_environment(),
