@@ -8,6 +8,7 @@ Every call goes through one gate, in one order: audit, then retry, then the prov
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from kmscore.algorithms import TRAITS, KeySpec, KeyUsage, Origin, parse
@@ -22,7 +23,6 @@ from kmscore.uri import parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
     from types import TracebackType
     from typing import Any, Self
 
@@ -256,8 +256,8 @@ def connect(
 
     if isinstance(config, Config):
         settings = config
-    elif config is None or isinstance(config, str) or hasattr(config, "__fspath__"):
-        settings = Config.load(config)  # type: ignore[arg-type]
+    elif config is None or isinstance(config, str | Path):
+        settings = Config.load(config)
     else:
         settings = Config.from_mapping(config)
     if name is not None:

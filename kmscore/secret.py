@@ -1,0 +1,102 @@
+"""Secrets by reference: where the configuration says that one is, and reading it when needed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+from kmscore.errors import ConfigError
+from kmscore.plugin import Secret
+
+MAX_BYTES: Final = 65536
+"""Largest secret that is read from a file."""
+
+_FORMS: Final = '{ env = "NAME" }, { file = "PATH" } or { prompt = "TEXT" }'
+
+
+def secret_of(value: Any, *, where: str, base: Path) -> Secret:
+    """The secret that a value of the configuration refers to.
+
+    Args:
+        value: A table with one of ``env``, ``file`` and ``prompt``; in code also a `Secret`, or a
+            function that returns bytes.
+        where: The option, for errors, such as ``[providers.dev] root_key``.
+        base: The folder that relative files count from.
+
+    Raises:
+        ConfigError: It is none of these. A secret itself is never accepted, nor repeated.
+    """
+    if isinstance(value, Secret):
+        return value
+    if callable(value):
+        return Secret("code", cast("Callable[[], bytes]", value))
+    table: Mapping[Any, Any] = cast("Any", value) if isinstance(value, Mapping) else {}
+    if len(table) != 1:
+        raise ConfigError(
+            f"{where} must refer to a secret, not contain one", hint=f"Write it as {_FORMS}"
+        )
+    kind, target = next(iter(table.items()))
+    if not isinstance(target, str) or not target:
+        raise ConfigError(f"{where} refers to nothing", hint=f"Write it as {_FORMS}")
+    if kind == "env":
+        return Secret(f"env {target}", lambda: _from_environment(target, where))
+    if kind == "file":
+        path = base / Path(target).expanduser()
+        return Secret(f"file {path}", lambda: _from_file(path, where))
+    if kind == "prompt":
+        return Secret(f"prompt {target!r}", lambda: _from_prompt(target, where))
+    raise ConfigError(f"{where} cannot refer to {kind!r}", hint=f"Write it as {_FORMS}")
+
+
+def _from_environment(name: str, where: str) -> bytes:
+    value = os.environ.get(name, "")
+    if not value:
+        raise ConfigError(
+            f"{where}: the environment variable {name} is not set",
+            hint=f"Set it, as in: export {name}=…",
+        )
+    return os.fsencode(value)
+
+
+def _from_file(path: Path, where: str) -> bytes:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            mode = os.fstat(handle).st_mode
+            if not stat.S_ISREG(mode):
+                raise ConfigError(f"{where}: {path} is no regular file")
+            if mode & 0o077:
+                raise ConfigError(
+                    f"{where}: others than its owner may use {path}",
+                    hint=f"Run: chmod 600 {path}",
+                )
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"{where}: {path} cannot be read: {error.strerror}", hint="Check the path and its mode"
+        ) from error
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{where}: {path} is too large for a secret")
+    # Editors end a file with a line break; one is taken off, and only at the very end.
+    secret = data.removesuffix(b"\n").removesuffix(b"\r") if data.endswith(b"\n") else data
+    if not secret:
+        raise ConfigError(f"{where}: {path} is empty")
+    return secret
+
+
+def _from_prompt(text: str, where: str) -> bytes:
+    import getpass
+    import sys
+
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            f"{where} asks for a secret, and there is no terminal to ask at",
+            hint="Refer to a file or an environment variable instead",
+        )
+    secret = getpass.getpass(f"{text}: ", stream=sys.stderr).encode()
+    if not secret:
+        raise ConfigError(f"{where}: nothing was entered")
+    return secret
