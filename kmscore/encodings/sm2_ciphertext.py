@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from kmscore.algorithms import parse
 from kmscore.checks import require_bytes
 from kmscore.encodings import der
 from kmscore.encodings.curves import SM2
@@ -61,7 +62,7 @@ class SM2Ciphertext(NamedTuple):
 
 
 def sm2_ciphertext_convert(
-    data: bytes, source: SM2CiphertextFormat, target: SM2CiphertextFormat
+    data: bytes, source: SM2CiphertextFormat | str, target: SM2CiphertextFormat | str
 ) -> bytes:
     """Bring a ciphertext from one form into another; the secret inside is not touched.
 
@@ -71,9 +72,12 @@ def sm2_ciphertext_convert(
         target: The form that it gets.
 
     Raises:
-        InvalidRequest: It is not of the source's form, or C1 is not on the curve.
+        InvalidRequest: It is not of the source's form, C1 is not on the curve, or there is no such
+            form.
     """
-    return encode_ciphertext(decode_ciphertext(data, source), target)
+    given = parse(SM2CiphertextFormat, source, "form of an SM2 ciphertext")
+    wanted = parse(SM2CiphertextFormat, target, "form of an SM2 ciphertext")
+    return encode_ciphertext(decode_ciphertext(data, given), wanted)
 
 
 def decode_ciphertext(data: bytes, form: SM2CiphertextFormat) -> SM2Ciphertext:

@@ -70,12 +70,14 @@ class OpenSSLPublicKey(SM2PublicKey):
         signature = signature_der(r, s)
         library = self._handle.library
         with self._handle.begin("EVP_PKEY_verify_init") as context:
-            # 1 is right, 0 is wrong, and less than that is an error, wrong too.
-            answer = library.EVP_PKEY_verify(context, signature, len(signature), e, len(e))
-        right: bool = answer == 1
-        if not right:
-            library.ERR_clear_error()
-        return right
+            answer: int = library.EVP_PKEY_verify(context, signature, len(signature), e, len(e))
+        if answer == 1:
+            return True
+        # 0 is a wrong signature. Less is an error, and none can lie in strict DER.
+        if answer < 0:
+            raise self._handle.failure("EVP_PKEY_verify")
+        library.ERR_clear_error()
+        return False
 
     def _encrypt(self, plaintext: bytes) -> SM2Ciphertext:
         data = self._handle.transform("encrypt", plaintext, len(plaintext) + _MAX_OVERHEAD)

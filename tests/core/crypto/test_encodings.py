@@ -139,8 +139,8 @@ class TestDer:
 
     @pytest.mark.parametrize(
         "data",
-        ["0480", "04810100", "0482000100", "048400000001", "04ff", "0405aa", "04", "0402"],
-        ids=["indefinite", "long", "padded", "huge", "reserved", "short", "tag", "empty"],
+        ["0480", "04810100", "04820080" + 128 * "00", "0484ffffffff", "04ff", "0405aa", "04", "02"],
+        ids=["indefinite", "long", "padded", "huge", "reserved", "short", "tag", "other"],
     )
     def test_other_lengths(self, data: str) -> None:
         """Indefinite, long, padded and false lengths are no DER."""
@@ -199,6 +199,12 @@ class TestSM2Ciphertext:
             assert sm2_ciphertext_convert(self.encoded, SM2CiphertextFormat.DER, form) == data
             assert sm2_ciphertext_convert(data, form, SM2CiphertextFormat.DER) == self.encoded
 
+    def test_names_of_forms(self) -> None:
+        """Forms go by name too, and other names are refused."""
+        assert sm2_ciphertext_convert(self.bare, "c1c3c2-bare", "DER") == self.encoded
+        with pytest.raises(InvalidRequest, match="form of an SM2 ciphertext 'C1'"):
+            sm2_ciphertext_convert(self.bare, "C1", "DER")
+
     def test_the_form_is_not_guessed(self) -> None:
         """The same bytes under another name of form are refused."""
         with pytest.raises(InvalidRequest, match="begins with the byte 04"):
@@ -210,6 +216,13 @@ class TestSM2Ciphertext:
         data = SM2_GENERATOR + bytes(32) + bytes(size)
         with pytest.raises(InvalidRequest):
             sm2_ciphertext_convert(data, SM2CiphertextFormat.C1C3C2_BARE, SM2CiphertextFormat.DER)
+
+    @pytest.mark.parametrize("size", [0, 31, 33])
+    def test_size_of_c3(self, size: int) -> None:
+        """C3 has 32 bytes, also in DER, where it could have others."""
+        data = asn1.encode_der(Cipher(x=self.x, y=self.y, c3=bytes(size), c2=b"two"))
+        with pytest.raises(InvalidRequest, match="wrong length"):
+            sm2_ciphertext_convert(data, SM2CiphertextFormat.DER, SM2CiphertextFormat.C1C3C2)
 
     def test_empty(self) -> None:
         """No bytes are no ciphertext."""

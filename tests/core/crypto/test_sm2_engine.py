@@ -263,6 +263,15 @@ class TestSigning:
         public = engine.public_key(engine.private_key(d.to_bytes(32, "big")).public_key)
         assert public.verify(r.to_bytes(32, "big"), signature_der(r, s)) is False
 
+    def test_integers_that_cancel(self, engine: Engine) -> None:
+        """With r + s = n the public key would not matter: such a signature is wrong."""
+        public = engine.public_key(sm2_public_key(SM2_GENERATOR))
+        s = 5
+        r = SM2_ORDER - s
+        for multiple in (s, s + 1):
+            e = (r - _double_and_add(multiple)[0]) % SM2_ORDER
+            assert public.verify(e.to_bytes(32, "big"), signature_der(r, s)) is False
+
     @given(st.binary(max_size=80))
     def test_any_bytes(self, signature: bytes) -> None:
         """Any bytes at all are a wrong signature."""
@@ -413,6 +422,25 @@ class TestDigest:
             message_digest(*arguments)
 
 
+@pytest.mark.parametrize("case", ["r = 0", "r + k = n", "s = 0"])
+def test_unlucky_nonces(monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    """A nonce that would spoil the signature or give the key away is drawn again."""
+    d, k, x = 3, 1, _double_and_add(1)[0]
+    r = {"r = 0": 0, "r + k = n": SM2_ORDER - k, "s = 0": k * pow(d, -1, SM2_ORDER)}[case]
+    e = ((r - x) % SM2_ORDER).to_bytes(32, "big")
+    engine = load_engine("gmssl", allow_insecure=True)
+    private = engine.private_key(d.to_bytes(32, "big"))
+    nonces = [41, k - 1]
+
+    def draw(below: int) -> int:
+        return nonces.pop()
+
+    monkeypatch.setattr("secrets.randbelow", draw)
+    signature = private.sign(e)
+    assert nonces == []
+    assert engine.public_key(private.public_key).verify(e, signature)
+
+
 class TestOpenSSLTrouble:
     """What OpenSSL reports becomes an error of the tree, and its queue stays empty."""
 
@@ -425,6 +453,14 @@ class TestOpenSSLTrouble:
         with pytest.raises(InternalError, match=f"{function} failed") as caught:
             private.sign(E)
         assert caught.value.code
+
+    def test_verify(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A signature that could not be checked is neither right nor wrong."""
+        engine = OpenSSLEngine()
+        public = engine.public_key(sm2_public_key(SM2_GENERATOR))
+        monkeypatch.setattr(engine.library, "EVP_PKEY_verify", always(-1))
+        with pytest.raises(InternalError, match="EVP_PKEY_verify failed"):
+            public.verify(E, signature_der(1, 1))
 
     def test_encrypt(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Also when it encrypts."""
@@ -443,12 +479,11 @@ class TestOpenSSLTrouble:
             engine.private_key(engine.generate())
 
     def test_queue_is_empty_after_failures(self) -> None:
-        """Failed verifications and decryptions leave no error for the next user of OpenSSL."""
+        """A failed decryption leaves no error behind for the next user of OpenSSL."""
         engine = OpenSSLEngine()
         private = engine.private_key(engine.generate())
         public = engine.public_key(private.public_key)
         parts = decode_ciphertext(public.encrypt(b"plaintext"), SM2CiphertextFormat.DER)
-        assert not public.verify(E, signature_der(1, 1))
         with pytest.raises(CiphertextInvalid):
             private.decrypt(
                 encode_ciphertext(parts._replace(c3=bytes(32)), SM2CiphertextFormat.DER)
