@@ -160,6 +160,7 @@ class AuditLog:
         """
         self._lock = threading.Lock()
         self._sync_asked = False
+        self._unrecorded = 0  # the parent notes them
         self._tip = None
         self._file.drop()
 

@@ -65,6 +65,17 @@ def test_a_disk_that_is_full_from_the_start(path, event, full_disk, caplog):
     assert (report.ok, report.records, report.warnings) == (True, 2, ())
 
 
+def test_a_log_that_could_not_begin_is_not_followed(path, event, full_disk):
+    """Its empty file was moved away meanwhile: the next one follows nothing."""
+    with full_disk(10):
+        log = AuditLog(path)
+    path.rename(path.with_suffix(".1"))
+    log.append(event(0))
+    log.close()
+    report = verify_log(path)
+    assert (report.ok, report.records, report.previous) == (True, 2, "")
+
+
 @pytest.fixture
 def failing_disk(monkeypatch):
     """A disk on which fdatasync fails, once it is switched on."""
@@ -183,7 +194,7 @@ def test_a_log_that_is_replaced_in_place_tells_it(path, event, write, tmp_path):
     assert not verify_log(path).ok
 
 
-@pytest.mark.parametrize("garbage", [b"hello\n", b"\n", b"hello", b"\0" * 3_000_000])
+@pytest.mark.parametrize("garbage", [b"hello\n", b"\n", b"hello", b"\0" * 9_000_000])
 def test_lines_of_somebody_else_do_not_stop_the_log(path, event, garbage):
     """What does not belong there is found; what was recorded before and after is intact."""
     log = AuditLog(path)

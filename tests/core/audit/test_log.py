@@ -216,6 +216,14 @@ def test_a_log_whose_ends_were_altered_is_not_continued(path, write, line, which
     assert path.read_bytes() == altered
 
 
+def test_a_log_that_died_at_its_birth_is_not_continued(path, write):
+    """Its only line has no end: nothing was recorded, and somebody should look."""
+    write(0)
+    path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    with pytest.raises(IntegrityError, match="the last record"):
+        AuditLog(path)
+
+
 def test_threads_share_a_log(path, event):
     """No line is lost or broken when eight threads write at once."""
     log = AuditLog(path)

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import tracemalloc
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
@@ -164,11 +165,18 @@ def test_no_content_makes_the_verifier_fail(folder, content):
 )
 def test_a_line_whose_hash_fits_may_still_be_no_record(folder, path, body):
     """Without a key anybody can compute a hash; that makes no record of it."""
-    from hashlib import sha256
-
     line = body + b',"hash":"' + sha256(body).hexdigest().encode() + b'"}\n'
     path.write_bytes(sample(folder, "SHA-256")[0] + line)
     assert verify_log(path).problems == ((2, "is no record"),)
+
+
+def test_a_record_that_follows_another_one_is_found(folder, path):
+    """Its number and its hash are right; the record that it names is not the one before it."""
+    lines = sample(folder, "SHA-256")
+    body = b'{"seq":2,"prev":"' + b"0" * 64 + b'"'
+    line = body + b',"hash":"' + sha256(body).hexdigest().encode() + b'"}\n'
+    path.write_bytes(lines[0] + lines[1] + line)
+    assert verify_log(path).problems == ((3, "does not follow the record before it"),)
 
 
 def test_a_forged_record_needs_the_key(folder, path):
