@@ -162,9 +162,8 @@ class _Handle:
         size = c_size_t(most)
         with self.begin(f"EVP_PKEY_{operation}_init") as context:
             run = getattr(self.library, f"EVP_PKEY_{operation}")
-            if run(context, buffer, byref(size), data, len(data)) != 1:
-                return None
-        result = buffer.raw[: size.value]
+            done = run(context, buffer, byref(size), data, len(data)) == 1
+        result = buffer.raw[: size.value] if done else None
         ctypes.memset(buffer, 0, most)
         return result
 

@@ -1,6 +1,7 @@
 """The SM2 engines: what they refuse, what they keep to themselves, and what they promise."""
 
 import copy
+import os
 import pickle
 import random
 import secrets
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,12 +110,21 @@ class TestLoading:
         with pytest.raises(Unsupported, match=r"no OpenSSL 3\.0"):
             OpenSSLEngine()
 
-    def test_libcrypto_without_sm2(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A libcrypto that reads the key as something else has no SM2."""
-        engine = OpenSSLEngine()
-        monkeypatch.setattr(engine.library, "EVP_PKEY_is_a", always(0))
-        with pytest.raises(Unsupported, match="has no SM2"):
-            check(engine)
+    def test_libcrypto_without_sm2(self, tmp_path: Path) -> None:
+        """Where the system allows FIPS algorithms alone, SM2 is unsupported, and that is said."""
+        config = tmp_path / "openssl.cnf"
+        config.write_text(
+            "openssl_conf = start\n[start]\nalg_section = rules\n"
+            "[rules]\ndefault_properties = fips=yes\n"
+        )
+        run = subprocess.run(
+            [sys.executable, "-c", "from kmscore.sm2 import load_engine; load_engine()"],
+            env=os.environ | {"OPENSSL_CONF": str(config)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "kmscore.errors.Unsupported: the OpenSSL of this machine has no SM2" in run.stderr
 
     def test_gmssl_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without gmssl the hint says how to install it."""
