@@ -1,0 +1,16 @@
+"""The pages' examples do what the pages say."""
+
+
+def test_the_readme_works_as_written(follow):
+    """Key file, configuration, Python and commands, from an empty folder."""
+    assert follow("README.md", configured=False) == 4
+
+
+def test_every_hook_has_a_running_example(follow):
+    """A provider, an audit subscriber and a command of a plugin are found, loaded and used."""
+    assert follow("docs/hooks.md", configured=False) == 8
+
+
+def test_the_page_on_errors_runs(follow):
+    """What it says of errors is what is raised."""
+    assert follow("docs/errors.md", configured=True) == 1
