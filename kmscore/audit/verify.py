@@ -257,8 +257,7 @@ def _explains(record: Record, line: bytes) -> bool:
     """Whether a record says that the line before it is what a crash left."""
     torn = line.removesuffix(b"\n")
     return (
-        record.intact
-        and record.fields.get("note") == "torn"
+        record.fields.get("note") == "torn"
         and record.fields.get("bytes") == len(torn)
         and record.fields.get("sha256") == hashlib.sha256(torn).hexdigest()
     )

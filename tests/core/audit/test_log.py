@@ -97,6 +97,16 @@ def test_a_log_goes_on_where_it_ended(path, write):
     assert verify_log(path).ok
 
 
+def test_a_log_goes_on_after_a_long_line(path, write, event):
+    """Longer than what is read at first, so that the record's start is looked for further up."""
+    log = AuditLog(path)
+    log.append(event(key="🔑" * 1000))
+    log.close()
+    write(1)
+    report = verify_log(path)
+    assert (report.ok, report.records) == (True, 3)
+
+
 def test_a_keyed_log_goes_on_where_it_ended(path, write, key):
     """The same under HMAC, and without the key nothing can be verified."""
     write(3, key=key)
@@ -286,6 +296,45 @@ def test_append_never_waits_for_the_disk(path, event, monkeypatch):
     assert set(callers) == {"kmscore-audit-flush"}
     log.flush()
     assert callers[-1] == threading.current_thread().name
+    log.close()
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """Inodes that were brought to the disk, in order; nothing happens in the background."""
+    inodes = []
+
+    def watch(real):
+        def sync(fd):
+            real(fd)
+            inodes.append(os.fstat(fd).st_ino)
+
+        return sync
+
+    monkeypatch.setattr(os, "fdatasync", watch(os.fdatasync))
+    monkeypatch.setattr(os, "fsync", watch(os.fsync))
+    monkeypatch.setattr(flusher_module.Flusher, "soon", lambda _flusher, _job: None)
+    return inodes
+
+
+def test_the_name_of_a_new_log_is_brought_to_the_disk(path, event, synced):
+    """Once: a power failure could otherwise lose a whole file whose content is safe."""
+    log = AuditLog(path)
+    log.append(event(0))
+    log.flush()
+    assert synced == [path.stat().st_ino, path.parent.stat().st_ino]
+    log.append(event(1))
+    log.close()
+    assert synced[2:] == [path.stat().st_ino]
+
+
+def test_a_log_that_was_moved_away_is_brought_to_the_disk(path, event, synced):
+    """Nobody comes back to it."""
+    log = AuditLog(path)
+    log.append(event(0))
+    old = path.rename(path.with_suffix(".1"))
+    log.append(event(1))
+    assert synced == [old.stat().st_ino]
     log.close()
 
 

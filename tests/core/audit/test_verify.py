@@ -3,7 +3,9 @@
 import functools
 import json
 import os
+import threading
 import tracemalloc
+from fcntl import LOCK_EX, LOCK_UN, flock
 from hashlib import sha256
 
 import pytest
@@ -170,6 +172,16 @@ def test_a_line_whose_hash_fits_may_still_be_no_record(folder, path, body):
     assert verify_log(path).problems == ((2, "is no record"),)
 
 
+def test_a_line_that_is_not_ascii_is_no_record(folder, path):
+    """The format has one way to write a letter: no reader has to guess an encoding."""
+    begin = sample(folder, "SHA-256")[0]
+    prev = json.loads(begin)["hash"]
+    body = f'{{"seq":1,"prev":"{prev}","key":"käse"'.encode()
+    line = body + b',"hash":"' + sha256(body).hexdigest().encode() + b'"}\n'
+    path.write_bytes(begin + line)
+    assert verify_log(path).problems == ((2, "is no record"),)
+
+
 def test_a_record_that_follows_another_one_is_found(folder, path):
     """Its number and its hash are right; the record that it names is not the one before it."""
     lines = sample(folder, "SHA-256")
@@ -283,6 +295,23 @@ def test_a_log_in_use_can_be_verified(path, event):
     log.append(event(1))
     assert verify_log(path).records == 3
     log.close()
+
+
+def test_the_verifier_waits_for_who_is_writing(folder, path):
+    """Half of a line that is just being written is no problem."""
+    lines = sample(folder, "SHA-256")
+    path.write_bytes(lines[0])
+    reports = []
+    with path.open("ab", buffering=0) as file:
+        flock(file, LOCK_EX)
+        file.write(lines[1][:50])
+        thread = threading.Thread(target=lambda: reports.append(verify_log(path)))
+        thread.start()
+        thread.join(0.2)  # time enough for a verifier that does not wait
+        file.write(lines[1][50:])
+        flock(file, LOCK_UN)
+    thread.join()
+    assert (reports[0].ok, reports[0].records) == (True, 2)
 
 
 def test_a_file_that_cannot_be_read_is_an_error(path, tmp_path):
