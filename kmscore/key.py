@@ -27,7 +27,7 @@ from kmscore.spi import Asymmetric, KeyImporter, KeyManager, Signer, Symmetric
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kmscore.capabilities import Capabilities
+    from kmscore.capabilities import Capabilities, Limits
     from kmscore.context import ContextLike
     from kmscore.public_key import PublicKey
     from kmscore.signing import Signable
@@ -77,6 +77,11 @@ class Key:
     def provider_name(self) -> str:
         """The configured name of the key's provider."""
         return self._gate.provider
+
+    @property
+    def limits(self) -> Limits:
+        """Sizes that the provider allows."""
+        return self._limits
 
     # --- Symmetric ---------------------------------------------------------------------------
 
@@ -218,6 +223,8 @@ class Key:
             False for a wrong or malformed signature. An error means that it was not checked.
         """
         scheme, data = self._signable("verify", data, algorithm)
+        if signature == b"":
+            return False
         require_bytes(signature, "signature")
         return self._run("verify", Replay.SAFE, self._spi(Signer).verify, scheme, data, signature)
 

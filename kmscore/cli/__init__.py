@@ -1,0 +1,22 @@
+"""The command line ``kmscore``; what can be answered at once is answered before all is loaded."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    0 ok, 1 the operation failed, 2 usage, 3 configuration or credentials, 4 a signature or log is
+    wrong, 5 the provider is unavailable, 130 interrupted.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    if given in (["--version"], ["-V"]):
+        from kmscore import __version__
+
+        sys.stdout.write(f"kmscore {__version__}\n")
+        return 0
+    from kmscore.cli.app import run
+
+    return run(given)

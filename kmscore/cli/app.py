@@ -1,0 +1,182 @@
+"""The root of the command line: commands loaded when named, errors turned into exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from kmscore.cli.session import Session, common_options, session_of
+from kmscore.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    KmsError,
+    PluginError,
+    Throttled,
+    Timeout,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from kmscore.discovery import Plugins
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+CONFIGURATION: Final = 3
+WRONG: Final = 4
+UNAVAILABLE: Final = 5
+INTERRUPTED: Final = 130
+
+COMMANDS: Final = {
+    "audit": "auditing:audit",
+    "config": "configuration:config",
+    "data-key": "symmetric:data_key",
+    "decrypt": "symmetric:decrypt",
+    "demo": "demonstration:demo",
+    "doctor": "overview:doctor",
+    "encrypt": "symmetric:encrypt",
+    "keys": "keys:keys",
+    "providers": "overview:providers",
+    "public-key": "signatures:public_key",
+    "random": "symmetric:random",
+    "re-encrypt": "symmetric:re_encrypt",
+    "sign": "signatures:sign",
+    "verify": "signatures:verify",
+}
+
+
+class LazyGroup(click.Group):
+    """Loads the module of a command when the command is named, and plugins when it is unknown."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands of kmscore, and those of the plugins that the configuration names."""
+        self._add_plugin_commands(ctx)
+        return sorted({*COMMANDS, *self.commands})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by name."""
+        place = COMMANDS.get(cmd_name)
+        if place is not None:
+            from importlib import import_module
+
+            module, _, attribute = place.partition(":")
+            command: click.Command = getattr(import_module(f"kmscore.cli.{module}"), attribute)
+            return command
+        self._add_plugin_commands(ctx)
+        return self.commands.get(cmd_name)
+
+    def _add_plugin_commands(self, ctx: click.Context) -> None:
+        """Let plugins add commands; their trouble must not take the others' help away."""
+        if ctx.meta.get("kmscore.plugins"):
+            return
+        ctx.meta["kmscore.plugins"] = True
+        try:
+            plugins = _configured_plugins(session_of(ctx))
+            plugins.hook.kmscore_register_commands(group=self)
+        except KmsError as error:
+            if not isinstance(error, ConfigError):
+                click.echo(f"warning: {error}", err=True)
+
+
+def _configured_plugins(session: Session) -> Plugins:
+    from kmscore.discovery import Plugins
+
+    plugins = Plugins()
+    config = session.config()
+    for name in config.plugins:
+        plugins.load(name)
+    for entry in config.providers.values():
+        plugins.provider_type(entry.type)
+    return plugins
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration or credentials, "
+    "4 signature or log wrong, 5 provider unavailable, 130 interrupted.",
+)
+@common_options
+@click.version_option(package_name="kmscore", message="kmscore %(version)s")
+def app() -> None:
+    """One crypto API over any key store.
+
+    Keys are named by id, by alias, or as kms://provider/key.
+    """
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; returns the exit code, and writes errors to stderr."""
+    session = Session()
+    try:
+        result = app.main(arguments, "kmscore", standalone_mode=False, obj=session)
+    except click.UsageError as error:
+        return _usage(error, session)
+    except click.ClickException as error:
+        return _report(error.message, "", session, FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except KmsError as error:
+        if session.debug:
+            raise
+        return _kms_error(error, session)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python must not complain at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except Exception as error:
+        if session.debug:
+            raise
+        text = f"unexpected {type(error).__name__}"
+        return _report(text, "This is a defect: run again with --debug", session, FAILED)
+    return result if isinstance(result, int) else OK
+
+
+def _usage(error: click.UsageError, session: Session) -> int:
+    hint = ""
+    if error.ctx is not None:
+        hint = f"Try: {error.ctx.command_path} --help"
+    return _report(error.format_message(), hint, session, USAGE)
+
+
+def _kms_error(error: KmsError, session: Session) -> int:
+    if session.json:
+        fields = {
+            name: getattr(error, name)
+            for name in ("message", "hint", "provider", "operation", "key", "code", "request_id")
+        }
+        _json({"error": {"type": type(error).__name__, **fields}})
+    else:
+        hint, error.hint = error.hint, ""
+        click.echo(f"error: {error}", err=True)
+        if hint:
+            click.echo(f"hint: {hint}", err=True)
+    return exit_code(error)
+
+
+def exit_code(error: KmsError) -> int:
+    """The exit code for an error of kmscore."""
+    if isinstance(error, ConfigError | PluginError | AuthenticationFailed):
+        return CONFIGURATION
+    if isinstance(error, Unavailable | Timeout | Throttled):
+        return UNAVAILABLE
+    return FAILED
+
+
+def _report(message: str, hint: str, session: Session, code: int) -> int:
+    if session.json:
+        _json({"error": {"type": "Usage" if code == USAGE else "Error", "message": message}})
+    else:
+        click.echo(f"error: {message}", err=True)
+        if hint:
+            click.echo(f"hint: {hint}", err=True)
+    return code
+
+
+def _json(value: Any) -> None:
+    import json
+
+    click.echo(json.dumps(value), err=True)

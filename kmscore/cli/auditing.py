@@ -1,0 +1,61 @@
+"""The command ``audit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kmscore.cli.session import Session, common_options, pass_session
+from kmscore.errors import ConfigError
+
+WRONG = 4
+"""Exit code of a log that was altered."""
+
+
+@click.group()
+@common_options
+def audit() -> None:
+    """The audit trail."""
+
+
+@audit.command()
+@click.option("--log", "file", metavar="FILE", help="The log; by default the configured one.")
+@click.option("--head", metavar="HASH", help="The hash that the log must end with.")
+@click.option("--records", type=int, metavar="N", help="How many records it must have.")
+@common_options
+@pass_session
+def verify(session: Session, file: str | None, head: str | None, records: int | None) -> int:
+    """Check the chain of an audit log; exit code 4 when it was altered.
+
+    A log that was cut off at its end is still a chain: note its head and its number of records
+    elsewhere, and give them here.
+    """
+    from kmscore.audit import verify_log
+
+    settings = session.config().audit if file is None or session.config_file else None
+    if file is None and settings is None:
+        raise ConfigError(
+            "the configuration has no [audit]", hint="Name the log with --log, or add the table"
+        )
+    path = Path(file) if file is not None else settings.path if settings else Path()
+    report = verify_log(
+        path,
+        key=settings.key if settings else None,
+        expected_head=head,
+        expected_records=records,
+    )
+    findings = [{"line": finding.line, "text": finding.text} for finding in report.problems]
+    session.show(
+        {
+            "ok": report.ok,
+            "records": report.records,
+            "head": report.head,
+            "problems": findings,
+        },
+        f"{report.records} records, head {report.head}",
+    )
+    for finding in report.problems:
+        session.say(f"line {finding.line}: {finding.text}")
+    session.say("the log is whole" if report.ok else "the log was ALTERED")
+    return 0 if report.ok else WRONG

@@ -1,0 +1,131 @@
+"""What a command needs: the global options, the open provider, and keys by reference."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+if TYPE_CHECKING:
+    from kmscore.client import Kms
+    from kmscore.config import Config
+    from kmscore.key import Key
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Session:
+    """The global options of one command line.
+
+    Attributes:
+        config_file: ``--config``, or None.
+        provider: ``--provider``, or None.
+        json: ``--json``: machines read the output.
+        debug: ``--debug``: errors come with a traceback.
+    """
+
+    def __init__(self) -> None:
+        self.config_file: str | None = None
+        self.provider: str | None = None
+        self.json = False
+        self.debug = False
+
+    def config(self) -> Config:
+        """The configuration."""
+        from kmscore.config import Config
+
+        return Config.load(self.config_file)
+
+    def open(self, reference: str | None = None) -> Kms:
+        """The provider that a key's reference names, or else the chosen or the default one.
+
+        It is closed when the command ends.
+        """
+        from kmscore.client import connect
+        from kmscore.errors import InvalidRequest
+        from kmscore.uri import parse_reference
+
+        name = self.provider
+        if reference is not None:
+            named = parse_reference(reference).provider
+            if named is not None and name not in (None, named):
+                raise InvalidRequest(
+                    f"{reference!r} names another provider than --provider {name}",
+                    hint="Leave one of them out",
+                )
+            name = named or name
+        return click.get_current_context().with_resource(connect(name, config=self.config_file))
+
+    def key(self, reference: str) -> Key:
+        """A key by id, alias or ``kms://provider/key``."""
+        return self.open(reference).key(reference)
+
+    def say(self, text: str) -> None:
+        """A message for people; it never mixes with data."""
+        if not self.json:
+            click.echo(text, err=True)
+
+    def show(self, value: Any, text: str) -> None:
+        """The result: JSON for machines, text for people."""
+        if self.json:
+            import json
+
+            click.echo(json.dumps(value, ensure_ascii=False))
+        elif text:
+            click.echo(text)
+
+
+def session_of(context: click.Context) -> Session:
+    """The session of a command."""
+    return cast("Session", context.find_object(Session))
+
+
+def pass_session(command: Command) -> Command:
+    """Give a command its `Session` as first argument."""
+    return cast("Command", click.make_pass_decorator(Session)(command))
+
+
+def common_options(command: Command) -> Command:
+    """The global options, which may stand before or after the command's name."""
+    for option in (
+        click.option(
+            "--debug", is_flag=True, expose_value=False, callback=_store, help="Show tracebacks."
+        ),
+        click.option(
+            "--json", is_flag=True, expose_value=False, callback=_store, help="Print JSON."
+        ),
+        click.option(
+            "--provider",
+            metavar="NAME",
+            expose_value=False,
+            callback=_store,
+            help="Use this provider of the configuration.",
+        ),
+        click.option(
+            "--config",
+            "config_file",
+            metavar="FILE",
+            expose_value=False,
+            callback=_store,
+            help="Use this configuration file.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _store(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value and parameter.name:
+        setattr(session_of(context), parameter.name, value)
+
+
+def is_terminal(stream: Any) -> bool:
+    """Whether a person looks at a stream."""
+    return bool(stream.isatty())
+
+
+def stdout_is_terminal() -> bool:
+    """Whether a person looks at our output."""
+    return is_terminal(sys.stdout)

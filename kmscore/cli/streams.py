@@ -1,0 +1,170 @@
+"""Data in and out of commands: bounded reading, whole files or none, nothing binary to a person."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kmscore.cli.session import stdout_is_terminal
+from kmscore.errors import InvalidRequest, LimitExceeded, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_INPUT = 64 << 20
+"""Most bytes that a command reads into memory: 64 MiB."""
+
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def input_option(help_text: str) -> Callable[[Any], Any]:
+    """``-i FILE``: where data comes from."""
+    return click.option("-i", "--input", "source", metavar="FILE", help=f"{help_text} [stdin]")
+
+
+def output_option(help_text: str) -> Callable[[Any], Any]:
+    """``-o FILE``: where data goes."""
+    return click.option("-o", "--output", "target", metavar="FILE", help=f"{help_text} [stdout]")
+
+
+def read_input(source: str | None, limit: int = MAX_INPUT) -> bytes:
+    """All of a file or of standard input.
+
+    Args:
+        source: The file; None or ``-`` for standard input.
+        limit: Most bytes; no more than one more is read.
+
+    Raises:
+        InvalidRequest: The file cannot be read.
+        LimitExceeded: There is more.
+    """
+    try:
+        if source in (None, "-"):
+            data = sys.stdin.buffer.read(limit + 1)
+        else:
+            with Path(str(source)).open("rb") as file:
+                data = file.read(limit + 1)
+    except OSError as error:
+        raise InvalidRequest(
+            f"cannot read {source}: {error.strerror}", hint="Check the path and its mode"
+        ) from error
+    if len(data) > limit:
+        raise LimitExceeded(
+            f"the input has more than {limit} bytes", hint=f"At most {limit} are allowed here"
+        )
+    return data
+
+
+def refuse_same_file(source: str | None, *targets: str | None) -> None:
+    """Refuse to write over what is being read."""
+    for target in targets:
+        if None in (source, target) or "-" in (source, target):
+            continue
+        same = Path(str(source)).absolute() == Path(str(target)).absolute()
+        with contextlib.suppress(OSError):
+            same = same or Path(str(source)).samefile(str(target))
+        if same:
+            raise click.UsageError(f"input and output are the same file: {source}")
+
+
+def write_output(data: bytes, target: str | None, *, secret: bool = False) -> None:
+    """Write data to a file, whole or not at all, or to standard output.
+
+    Args:
+        data: What is written.
+        target: The file; None or ``-`` for standard output.
+        secret: Whether only the owner may read the file.
+
+    Raises:
+        Unavailable: The disk is full.
+        InvalidRequest: The file cannot be written.
+    """
+    if target is None and stdout_is_terminal() and not _is_text(data):
+        raise click.UsageError(
+            "the output is binary, and would go to a terminal: use -o FILE, a pipe, or -o -"
+        )
+    if target in (None, "-"):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    write_file(Path(str(target)), data, secret=secret)
+
+
+def write_file(path: Path, data: bytes, *, secret: bool = False) -> None:
+    """Write a file so that it is there as a whole, durably, or not at all."""
+    try:
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            with path.open("wb") as file:
+                file.write(data)
+            return
+        _replace(path, data, 0o600 if secret else 0o666)
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise Unavailable(
+                f"cannot write {path}: {error.strerror}",
+                hint="Make room; nothing was left behind",
+            ) from error
+        raise InvalidRequest(
+            f"cannot write {path}: {error.strerror}", hint="Check the folder and its mode"
+        ) from error
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character in "\n\t\r" for character in text)
+
+
+def parse_context(pairs: tuple[str, ...]) -> dict[str, str]:
+    """``--context k=v`` as a map.
+
+    Raises:
+        click.UsageError: A pair has no ``=``, or a key is given twice.
+    """
+    context: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise click.UsageError(f"--context {pair!r} is not of the form KEY=VALUE")
+        if key in context:
+            raise click.UsageError(f"--context {key!r} is given twice")
+        context[key] = value
+    return context
+
+
+context_option = click.option(
+    "--context",
+    "pairs",
+    metavar="K=V",
+    multiple=True,
+    help="Encryption context, bound to the ciphertext; may be repeated.",
+)
