@@ -10,9 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import hashlib
-import logging
 import os
-import secrets
 import threading
 import time
 import weakref
@@ -36,12 +34,12 @@ from kmscore.errors import ConfigError, IntegrityError, KmsError, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from logging import Logger
     from pathlib import Path
 
     from kmscore.audit.event import AuditEvent
     from kmscore.plugin import Secret
 
-_logger = logging.getLogger("kmscore.audit")
 _flusher = Flusher()
 
 _LONGEST_BEGINNING: Final = 4096
@@ -213,7 +211,7 @@ class AuditLog:
             )
         else:
             # Going on from what was the end makes the break visible to the verifier.
-            _logger.error("the audit log %s was altered by somebody else", self.path)
+            _logger().error("the audit log %s was altered by somebody else", self.path)
             tip = tip._replace(size=size)
         self._tip = tip
         return self._keep_torn(tip, torn) if torn else tip
@@ -233,7 +231,7 @@ class AuditLog:
         """
         tip = _Tip(0, -1, self._previous)
         if self._tip is not None:
-            _logger.error("the audit log %s was emptied by somebody else", self.path)
+            _logger().error("the audit log %s was emptied by somebody else", self.path)
             tip = self._tip._replace(size=0)
         begin = note_fields(
             self._clock(),
@@ -241,7 +239,7 @@ class AuditLog:
             format=FORMAT,
             algorithm=self._seal.algorithm,
             key_id=self._seal.key_id,
-            log_id=secrets.token_hex(16),
+            log_id=os.urandom(16).hex(),
         )
         tip = self._add(tip, begin)
         self._new_file = True
@@ -284,7 +282,7 @@ class AuditLog:
     def _note_missed(self, tip: _Tip) -> _Tip:
         """Record how many events are missing here."""
         tip = self._add(tip, note_fields(self._clock(), "missed", events=self._unrecorded))
-        _logger.warning("the audit log %s lacks %d events", self.path, self._unrecorded)
+        _logger().warning("the audit log %s lacks %d events", self.path, self._unrecorded)
         self._unrecorded = 0
         return tip
 
@@ -323,19 +321,28 @@ class AuditLog:
         except OSError as error:
             # The system forgets what it could not write: a later success would prove nothing.
             self._sync_error = error
-            _logger.error("the audit log %s may not survive a power failure: %s", self.path, error)
+            _logger().error(
+                "the audit log %s may not survive a power failure: %s", self.path, error
+            )
 
     def _fail(self, error: Exception) -> None:
         if self._fail_closed:
             raise self._unavailable() from error
         if self._unrecorded <= 1:
-            _logger.error("the audit log %s cannot be written: %s", self.path, error)
+            _logger().error("the audit log %s cannot be written: %s", self.path, error)
 
     def _unavailable(self) -> Unavailable:
         return Unavailable(
             f"the audit log {self.path} cannot be written",
             hint="Nothing may happen unrecorded (fail_closed): make room, or mend the file",
         )
+
+
+def _logger() -> Logger:
+    """Where trouble is told; imported only then, for it takes longer than opening the log."""
+    import logging
+
+    return logging.getLogger("kmscore.audit")
 
 
 _open_logs: weakref.WeakSet[AuditLog] = weakref.WeakSet()

@@ -1,8 +1,11 @@
 """Retry: what is sent again, how long is waited, and when it is given up."""
 
+import re
 import subprocess
 import sys
 import threading
+import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -286,3 +289,10 @@ def test_tenacity_is_loaded_only_when_something_is_retried():
     """It costs more to import than a local encryption takes."""
     code = "import sys, kmscore.retry; sys.exit('tenacity' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_page_on_retry_shows_the_defaults():
+    """Who copies the table changes nothing."""
+    page = (Path(__file__).parents[2] / "docs" / "retry.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert RetryPolicy(**tomllib.loads(table)["retry"]) == RetryPolicy()
