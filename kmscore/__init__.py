@@ -13,11 +13,15 @@ it is first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+# Importing `typing` would take longer than everything else here.
+TYPE_CHECKING = False
 
-__version__: Final = "0.1.0"
+if TYPE_CHECKING:
+    from typing import Any
 
-_HOME: Final = {
+__version__ = "0.1.0"
+
+_HOME = {
     "Capabilities": "kmscore.capabilities",
     "Config": "kmscore.config",
     "DataKey": "kmscore.spi",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from kmscore.algorithms import (
     TRAITS,
@@ -16,6 +15,7 @@ from kmscore.algorithms import (
     SigningAlgorithm,
     WrappingAlgorithm,
 )
+from kmscore.spi import NOTHING
 
 
 class Feature(StrEnum):
@@ -32,8 +32,7 @@ class Feature(StrEnum):
     ROTATION_SCHEDULE = "ROTATION_SCHEDULE"
 
 
-@dataclass(frozen=True, slots=True)
-class KeyKind:
+class KeyKind(NamedTuple):
     """One row of the table: a kind of key that the provider makes or holds.
 
     Attributes:
@@ -61,8 +60,7 @@ class KeyKind:
         return cls(spec, usage, frozenset(origins or (Origin.GENERATED,)), frozenset(algorithms))
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Sizes in bytes, unless said otherwise; the defaults are those of a cloud KMS.
 
     Attributes:
@@ -82,8 +80,7 @@ class Limits:
     rotation_days: tuple[int, int] = (7, 365)
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(NamedTuple):
     """The table of one provider.
 
     Attributes:
@@ -98,7 +95,7 @@ class Capabilities:
     wrapping: frozenset[WrappingAlgorithm] = frozenset()
     features: frozenset[Feature] = frozenset()
     limits: Limits = Limits()
-    notes: Mapping[str, str] = field(default_factory=dict[str, str])
+    notes: Mapping[str, str] = NOTHING
 
     def find(self, spec: KeySpec, usage: KeyUsage) -> KeyKind | None:
         """The row of that kind of key, or None."""

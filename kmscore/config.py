@@ -6,9 +6,8 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from kmscore.errors import ConfigError
 from kmscore.plugin import Option, OptionKind, ProviderType, Secret, Setting
@@ -67,17 +66,18 @@ CORE: Final = (
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderEntry:
+class ProviderEntry(NamedTuple):
     """A provider as the configuration has it: its type's options are not checked yet."""
 
     name: str
     type: str
-    options: Mapping[str, Any] = field(repr=False)
+    options: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<ProviderEntry {self.name} of type {self.type}>"
 
 
-@dataclass(frozen=True, slots=True)
-class AuditSettings:
+class AuditSettings(NamedTuple):
     """The table ``[audit]``."""
 
     path: Path
@@ -85,8 +85,7 @@ class AuditSettings:
     fail_closed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """A configuration.
 
     Attributes:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from kmscore.audit.event import ERROR, OK, AuditEvent
 from kmscore.context import EMPTY, EncryptionContext
 from kmscore.errors import InternalError, KmsError, Unsupported
 
@@ -128,7 +127,8 @@ class Gate:
         context: EncryptionContext,
         error: KmsError | None,
     ) -> None:
-        from kmscore.audit import context_hashes, emit
+        from kmscore.audit import AuditEvent, context_hashes, emit
+        from kmscore.audit.event import ERROR, OK
 
         event = AuditEvent(
             time=self._clock(),

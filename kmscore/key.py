@@ -21,7 +21,6 @@ from kmscore.context import EMPTY, EncryptionContext
 from kmscore.errors import InvalidRequest, KeyUsageMismatch, LimitExceeded, Unsupported
 from kmscore.gate import Gate, interface
 from kmscore.retry import Replay
-from kmscore.signing import DEFAULT_SM2_USER_ID, Message, hash_message, require_digest
 from kmscore.spi import Asymmetric, KeyImporter, KeyManager, Signer, Symmetric
 
 if TYPE_CHECKING:
@@ -447,6 +446,8 @@ class Key:
     def _signable(
         self, operation: str, data: Signable, algorithm: SigningAlgorithm | str | None
     ) -> tuple[SigningAlgorithm, Signable]:
+        from kmscore.signing import DEFAULT_SM2_USER_ID, Message, hash_message, require_digest
+
         self.require_usage(KeyUsage.SIGN_VERIFY, operation)
         scheme = self._scheme(SigningAlgorithm, algorithm, TRAITS[self.spec].signing)
         require_digest(data, scheme)

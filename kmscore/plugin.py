@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from kmscore.spi import SPI_VERSION, Provider
 
@@ -28,8 +27,7 @@ class OptionKind(StrEnum):
     """A table with options of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """One option of a provider, for checking, for documentation and for the JSON Schema.
 
     Attributes:
@@ -77,8 +75,7 @@ class Secret:
         return f"<Secret from {self.source}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """What a provider is opened with.
 
     Attributes:
@@ -93,8 +90,7 @@ class Setting:
     clock: Callable[[], float] = time.time
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderType:
+class ProviderType(NamedTuple):
     """A kind of provider, as the hook `kmscore_provider_types` returns it.
 
     Attributes:
@@ -108,7 +104,7 @@ class ProviderType:
     name: str
     summary: str
     open: Callable[[Setting], Provider]
-    options: tuple[Option, ...] = field(default=())
+    options: tuple[Option, ...] = ()
     spi_version: int = SPI_VERSION
 
 

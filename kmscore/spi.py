@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kmscore.algorithms import (
     EncryptionAlgorithm,
@@ -40,11 +40,14 @@ SPI_VERSION: Final = 1
 """Raised when existing providers would have to change; a plugin names the one it is written for."""
 
 
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+"""An empty map that nobody can fill."""
+
+
 # --- Values ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class KeyInfo:
+class KeyInfo(NamedTuple):
     """What is known of a key; times are aware and in UTC.
 
     Attributes:
@@ -79,11 +82,10 @@ class KeyInfo:
     rotation_days: int | None = None
     rotated_at: datetime | None = None
     next_rotation_at: datetime | None = None
-    native: Mapping[str, str] = field(default_factory=dict[str, str])
+    native: Mapping[str, str] = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class NewKey:
+class NewKey(NamedTuple):
     """A key to be made; attributes as in `KeyInfo`."""
 
     spec: KeySpec
@@ -93,8 +95,7 @@ class NewKey:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPage:
+class KeyPage(NamedTuple):
     """Some keys of a listing.
 
     Attributes:
@@ -106,15 +107,16 @@ class KeyPage:
     cursor: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decrypted:
+class Decrypted(NamedTuple):
     """What a ciphertext held, and the id of the key that opened it."""
 
     key_id: str
-    plaintext: bytes = field(repr=False)
+    plaintext: bytes
+
+    def __repr__(self) -> str:
+        return f"<Decrypted by {self.key_id}>"
 
 
-@dataclass(slots=True)
 class DataKey:
     """A fresh key for data, in clear and encrypted under a key of the provider.
 
@@ -127,9 +129,15 @@ class DataKey:
         ciphertext: The data key under that key: what is stored beside the data.
     """
 
-    key_id: str
-    plaintext: bytearray = field(repr=False)
-    ciphertext: bytes
+    __slots__ = ("ciphertext", "key_id", "plaintext")
+
+    def __init__(self, key_id: str, plaintext: bytearray, ciphertext: bytes) -> None:
+        self.key_id = key_id
+        self.plaintext = plaintext
+        self.ciphertext = ciphertext
+
+    def __repr__(self) -> str:
+        return f"<DataKey under {self.key_id}>"
 
     def wipe(self) -> None:
         """Overwrite the plaintext with zeros."""
@@ -147,8 +155,7 @@ class DataKey:
         self.wipe()
 
 
-@dataclass(frozen=True, slots=True)
-class ImportParameters:
+class ImportParameters(NamedTuple):
     """What the owner of external key material needs to send it.
 
     Attributes:
@@ -162,12 +169,14 @@ class ImportParameters:
     key_id: str
     wrapping: WrappingAlgorithm
     public_key: bytes
-    token: bytes = field(repr=False)
+    token: bytes
     valid_to: datetime
 
+    def __repr__(self) -> str:
+        return f"<ImportParameters of {self.key_id} until {self.valid_to:%F %T}>"
 
-@dataclass(frozen=True, slots=True)
-class Health:
+
+class Health(NamedTuple):
     """How a provider is doing.
 
     Attributes:
@@ -178,7 +187,7 @@ class Health:
 
     ok: bool
     message: str
-    details: Mapping[str, str] = field(default_factory=dict[str, str])
+    details: Mapping[str, str] = NOTHING
 
 
 # --- What providers implement ----------------------------------------------------------------

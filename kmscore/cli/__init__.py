@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -17,6 +18,11 @@ def main(arguments: list[str] | None = None) -> int:
 
         sys.stdout.write(f"kmscore {__version__}\n")
         return 0
+    # A process that lives for a moment has no garbage worth looking for, at its end least of all.
+    gc.set_threshold(50_000)
     from kmscore.cli.app import run
 
-    return run(given)
+    try:
+        return run(given)
+    finally:
+        gc.freeze()

@@ -21,8 +21,8 @@ def audit() -> None:
 
 @audit.command()
 @click.option("--log", "file", metavar="FILE", help="The log; by default the configured one.")
-@click.option("--head", metavar="HASH", help="The hash that the log must end with.")
-@click.option("--records", type=int, metavar="N", help="How many records it must have.")
+@click.option("--head", metavar="HASH", help="A hash that one of its records must have.")
+@click.option("--records", type=int, metavar="N", help="How many records it must have at least.")
 @common_options
 @pass_session
 def verify(session: Session, file: str | None, head: str | None, records: int | None) -> int:
@@ -51,11 +51,15 @@ def verify(session: Session, file: str | None, head: str | None, records: int | 
             "ok": report.ok,
             "records": report.records,
             "head": report.head,
+            "previous": report.previous,
             "problems": findings,
+            "warnings": [{"line": each.line, "text": each.text} for each in report.warnings],
         },
         f"{report.records} records, head {report.head}",
     )
     for finding in report.problems:
         session.say(f"line {finding.line}: {finding.text}")
+    for warning in report.warnings:
+        session.say(f"line {warning.line}: note: {warning.text}")
     session.say("the log is whole" if report.ok else "the log was ALTERED")
     return 0 if report.ok else WRONG

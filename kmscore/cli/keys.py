@@ -64,7 +64,9 @@ def list_keys(session: Session) -> None:
 def show(session: Session, key: str) -> None:
     """What is known of KEY."""
     info = as_dict(session.key(key).describe())
-    lines = [(f"{name}:", _shown(value)) for name, value in info.items() if value not in (None, "")]
+    lines = [
+        (f"{name}:", str(value)) for name, value in info.items() if value not in (None, "", {})
+    ]
     session.show(info, table(lines))
 
 
@@ -289,12 +291,6 @@ def table(rows: Sequence[tuple[str, ...]]) -> str:
         for row in rows
     ]
     return "\n".join(lines)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name}={item}" for name, item in value.items()) or "-"
-    return str(value)
 
 
 def _time(text: str) -> datetime:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kmscore.algorithms import KeySpec, KeyState, KeyUsage, Origin, WrappingAlgorithm
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
+class KeyRecord(NamedTuple):
     """A key's metadata; times are whole seconds since the epoch.
 
     Attributes:
@@ -44,11 +43,13 @@ class KeyRecord:
     rotation_days: int | None = None
     rotated_at: int | None = None
     next_rotation_at: int | None = None
-    fingerprint: bytes = field(default=b"", repr=False)
+    fingerprint: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<KeyRecord {self.key_id} {self.spec} {self.state}>"
 
 
-@dataclass(frozen=True, slots=True)
-class VersionRecord:
+class VersionRecord(NamedTuple):
     """One version of a key's material.
 
     Attributes:
@@ -62,12 +63,14 @@ class VersionRecord:
     key_id: str
     number: int
     created_at: int
-    material: bytes = field(repr=False)
+    material: bytes
     public_key: bytes = b""
 
+    def __repr__(self) -> str:
+        return f"<VersionRecord {self.number} of {self.key_id}>"
 
-@dataclass(frozen=True, slots=True)
-class ImportJob:
+
+class ImportJob(NamedTuple):
     """The newest import parameters of a key; older ones are overwritten.
 
     Attributes:
@@ -81,5 +84,8 @@ class ImportJob:
     key_id: str
     wrapping: WrappingAlgorithm
     token_digest: bytes
-    private_key: bytes = field(repr=False)
+    private_key: bytes
     expires_at: int
+
+    def __repr__(self) -> str:
+        return f"<ImportJob of {self.key_id}>"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import threading
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -177,6 +174,8 @@ class Registry:
             AlreadyExists: The alias is taken.
             Unsupported: An asymmetric key cannot be EXTERNAL.
         """
+        import uuid
+
         generated = new.origin is Origin.GENERATED
         if not generated and not TRAITS[new.spec].is_symmetric:
             raise Unsupported(f"material of {new.spec} keys cannot be imported")
@@ -236,7 +235,7 @@ class Registry:
         with self._store.write() as writer:
             record = self._current(writer, key_id)
             rules.require_state(record, frozenset({KeyState.DISABLED}), "schedule_key_deletion")
-            writer.update_key(replace(record, state=KeyState.PENDING_DELETION, deletion_at=at))
+            writer.update_key(record._replace(state=KeyState.PENDING_DELETION, deletion_at=at))
         return at
 
     def cancel_deletion(self, key_id: str) -> None:
@@ -246,7 +245,7 @@ class Registry:
             allowed = frozenset({KeyState.PENDING_DELETION})
             rules.require_state(record, allowed, "cancel_key_deletion")
             state = KeyState.DISABLED if record.version else KeyState.PENDING_IMPORT
-            writer.update_key(replace(record, state=state, deletion_at=None))
+            writer.update_key(record._replace(state=state, deletion_at=None))
 
     def set_alias(self, key_id: str, alias: str) -> None:
         """Give the key another name; not while it is pending deletion."""
@@ -254,7 +253,7 @@ class Registry:
         with self._store.write() as writer:
             record = self._current(writer, key_id)
             rules.require_editable(record, "set_alias")
-            writer.update_key(replace(record, alias=name))
+            writer.update_key(record._replace(alias=name))
 
     def set_description(self, key_id: str, description: str) -> None:
         """Replace the free text; not while the key is pending deletion."""
@@ -262,7 +261,7 @@ class Registry:
         with self._store.write() as writer:
             record = self._current(writer, key_id)
             rules.require_editable(record, "set_description")
-            writer.update_key(replace(record, description=text))
+            writer.update_key(record._replace(description=text))
 
     # --- Rotation ----------------------------------------------------------------------------
 
@@ -286,8 +285,7 @@ class Registry:
             if only_if_due and not self.rotation_due(record):
                 return record
             days = record.rotation_days
-            rotated = replace(
-                record,
+            rotated = record._replace(
                 version=record.version + 1,
                 rotated_at=now,
                 next_rotation_at=now + days * rules.DAY if days else None,
@@ -306,7 +304,7 @@ class Registry:
             rules.require_rotatable(record)
             rules.require_state(record, frozenset({KeyState.ENABLED}), "set_rotation")
             due = int(self._clock()) + days * rules.DAY if days else None
-            writer.update_key(replace(record, rotation_days=days, next_rotation_at=due))
+            writer.update_key(record._replace(rotation_days=days, next_rotation_at=due))
 
     def rotation_due(self, record: KeyRecord) -> bool:
         """Whether automatic rotation is due."""
@@ -345,7 +343,7 @@ class Registry:
             job = ImportJob(
                 key_id,
                 wrapping,
-                hashlib.sha256(token).digest(),
+                _digest(token),
                 private_key,
                 int(self._clock()) + rules.IMPORT_LIFETIME,
             )
@@ -401,8 +399,7 @@ class Registry:
                 )
             if not record.version:
                 writer.insert_version(self._version(record, 1, make))
-            imported = replace(
-                record,
+            imported = record._replace(
                 state=KeyState.ENABLED,
                 version=1,
                 valid_to=valid_to,
@@ -475,7 +472,7 @@ class Registry:
             record = self._current(writer, key_id)
             rules.require_state(record, frozenset(allowed), verb)
             if record.state is not goal:
-                writer.update_key(replace(record, state=goal))
+                writer.update_key(record._replace(state=goal))
 
     def _version(self, record: KeyRecord, number: int, make: MakeMaterial) -> VersionRecord:
         material = make(record, number)
@@ -484,7 +481,7 @@ class Registry:
         )
 
     def _valid_job(self, job: ImportJob | None, key_id: str, token: bytes) -> ImportJob:
-        digest = hashlib.sha256(token).digest()
+        digest = _digest(token)
         if (
             job is None
             or not hmac.compare_digest(job.token_digest, digest)
@@ -501,6 +498,12 @@ class Registry:
     def _removed(self, record: KeyRecord, versions: list[VersionRecord]) -> None:
         if self._destroy is not None and versions:
             self._destroy(record, versions)
+
+
+def _digest(token: bytes) -> bytes:
+    import hashlib
+
+    return hashlib.sha256(token).digest()
 
 
 def _time(seconds: int) -> datetime:

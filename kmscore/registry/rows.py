@@ -16,25 +16,9 @@ Authenticator = Callable[[bytes], bytes]
 
 Row = tuple[Any, ...]
 
-KEY_COLUMNS: Final = (
-    "key_id",
-    "spec",
-    "usage",
-    "origin",
-    "state",
-    "created_at",
-    "alias",
-    "description",
-    "version",
-    "deletion_at",
-    "valid_to",
-    "rotation_days",
-    "rotated_at",
-    "next_rotation_at",
-    "fingerprint",
-)
-VERSION_COLUMNS: Final = ("key_id", "number", "created_at", "material", "public_key")
-JOB_COLUMNS: Final = ("key_id", "wrapping", "token_digest", "private_key", "expires_at")
+KEY_COLUMNS: Final = KeyRecord._fields
+VERSION_COLUMNS: Final = VersionRecord._fields
+JOB_COLUMNS: Final = ImportJob._fields
 
 
 class Rows:
@@ -50,15 +34,15 @@ class Rows:
 
     def of_key(self, record: KeyRecord) -> Row:
         """The row of a key."""
-        return self._sealed("keys", tuple(getattr(record, name) for name in KEY_COLUMNS))
+        return self._sealed("keys", record)
 
     def of_version(self, version: VersionRecord) -> Row:
         """The row of a version."""
-        return self._sealed("versions", tuple(getattr(version, name) for name in VERSION_COLUMNS))
+        return self._sealed("versions", version)
 
     def of_job(self, job: ImportJob) -> Row:
         """The row of an import job."""
-        return self._sealed("jobs", tuple(getattr(job, name) for name in JOB_COLUMNS))
+        return self._sealed("jobs", job)
 
     def key(self, row: Row) -> KeyRecord:
         """The key of a row.

@@ -43,7 +43,6 @@ from kmscore.spi import (
     Signer,
     Symmetric,
 )
-from kmscore_software import _pairs
 from kmscore_software._keystore import Keystore
 from kmscore_software._root import Root
 from kmscore_software._symmetric import SymmetricKey, WrongTag, symmetric_key
@@ -54,6 +53,7 @@ if TYPE_CHECKING:
     from kmscore.registry.model import KeyRecord
     from kmscore.signing import Signable
     from kmscore.sm2 import Engine
+    from kmscore_software._pairs import KeyPair
 
 NONCE_BYTES: Final = 12
 TOKEN_BYTES: Final = 32
@@ -80,7 +80,7 @@ class SoftwareProvider(
         self._registry = self._keystore.registry
         self._registry.sweep()
         self._ciphers: dict[tuple[str, int], tuple[SymmetricKey, bytes]] = {}
-        self._pairs: dict[str, _pairs.KeyPair] = {}
+        self._pairs: dict[str, KeyPair] = {}
         self._capabilities = Capabilities(
             keys=_Kinds(self._has_sm2),
             wrapping=frozenset(WrappingAlgorithm),
@@ -264,8 +264,10 @@ class SoftwareProvider(
 
     def get_import_parameters(self, key_id: str, wrapping: WrappingAlgorithm) -> ImportParameters:
         """A new RSA-2048 wrapping key, and a random token."""
+        from kmscore_software._pairs import generate
+
         self._registry.importable(key_id)
-        secret, public = _pairs.generate(KeySpec.RSA_2048, self._engine)
+        secret, public = generate(KeySpec.RSA_2048, self._engine)
         token = os.urandom(TOKEN_BYTES)
         sealed = self._keystore.seal_wrapping_key(key_id, secret)
         job = self._registry.open_import(key_id, wrapping, token, sealed)
@@ -277,10 +279,12 @@ class SoftwareProvider(
         self, key_id: str, wrapped: bytes, token: bytes, valid_to: datetime | None
     ) -> None:
         """Unwrap 16 or 32 bytes, as the key's spec says, and seal them."""
+        from kmscore_software._pairs import unwrap
+
         record = self._registry.importable(key_id)
         job = self._registry.check_import(key_id, token)
         private = self._keystore.open_wrapping_key(key_id, job.private_key)
-        material = _pairs.unwrap(private, job.wrapping, wrapped)
+        material = unwrap(private, job.wrapping, wrapped)
         if material is None or len(material) != TRAITS[record.spec].bits // 8:
             raise ImportMaterialInvalid(
                 "the wrapped material cannot be unwrapped, or is no key of this spec",
@@ -307,7 +311,9 @@ class SoftwareProvider(
         traits = TRAITS[record.spec]
         if traits.is_symmetric:
             return self._keystore.seal(record, number, os.urandom(traits.bits // 8))
-        secret, public = _pairs.generate(record.spec, self._engine)
+        from kmscore_software._pairs import generate
+
+        secret, public = generate(record.spec, self._engine)
         return self._keystore.seal(record, number, secret, public)
 
     def _cipher(self, record: KeyRecord, number: int) -> tuple[SymmetricKey, bytes]:
@@ -320,12 +326,14 @@ class SoftwareProvider(
             _keep(self._ciphers, place, ready)
         return ready
 
-    def _pair(self, record: KeyRecord) -> _pairs.KeyPair:
+    def _pair(self, record: KeyRecord) -> KeyPair:
         ready = self._pairs.get(record.key_id)
         if ready is None:
+            from kmscore_software._pairs import load
+
             version = self._registry.version(record.key_id, record.version)
             secret = self._keystore.open(record, version)
-            ready = _pairs.load(record.spec, secret, version.public_key, self._engine)
+            ready = load(record.spec, secret, version.public_key, self._engine)
             _keep(self._pairs, record.key_id, ready)
         return ready
 

@@ -8,6 +8,7 @@ HKDF-SHA256 (RFC 5869), one key for each purpose.
 from __future__ import annotations
 
 import binascii
+import hmac
 import os
 from base64 import b64decode
 from typing import Final, NamedTuple
@@ -111,12 +112,10 @@ def open_master_key(sealed: bytes, root: Root, where: str) -> bytes:
 
 
 def derive(master: bytes) -> Subkeys:
-    """The keys for each purpose."""
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+    """The keys for each purpose: HKDF-Expand of one block, which is one HMAC (RFC 5869, 2.3)."""
 
     def subkey(purpose: bytes) -> bytes:
-        return HKDFExpand(SHA256(), KEY_BYTES, b"kmscore keystore v1 " + purpose).derive(master)
+        return hmac.digest(master, b"kmscore keystore v1 " + purpose + b"\x01", "sha256")
 
     return Subkeys(subkey(b"sealing"), subkey(b"rows"), subkey(b"fingerprints"))
 
