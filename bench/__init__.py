@@ -1,0 +1,1 @@
+"""The speed goals, each measured beside its peers in one run; see README.md here."""
