@@ -1,0 +1,7 @@
+"""The demonstration: a key service's jobs, done for real and checked by somebody else's code."""
+
+from __future__ import annotations
+
+from kmscore.demo.run import run_demo
+
+__all__ = ["run_demo"]

@@ -1,0 +1,89 @@
+"""What the demonstration prints, and its count of what went wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TextIO
+
+from kmscore.errors import KmsError
+
+GREEN, RED, DIM, BOLD, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
+
+
+class Stage:
+    """Prints jobs and steps. A check that fails is shown, counted, and does not stop the rest.
+
+    Attributes:
+        failures: How many checks failed.
+        checks: How many checks were made.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._colours = out.isatty() and not os.environ.get("NO_COLOR")
+        self._right, self._wrong = _marks(out)
+        self.failures = 0
+        self.checks = 0
+
+    def title(self, text: str) -> None:
+        """A line on its own."""
+        self._print(self._paint(BOLD, text))
+
+    def job(self, number: int, text: str) -> None:
+        """The beginning of a job."""
+        self._print("")
+        self._print(self._paint(BOLD, f"{number}. {text}"))
+
+    def say(self, text: str) -> None:
+        """What happens."""
+        self._print(f"   {self._paint(DIM, text)}")
+
+    def check(self, text: str, ok: bool) -> None:
+        """What was found, and whether it is right."""
+        self.checks += 1
+        if ok:
+            self._print(f"   {self._paint(GREEN, self._right)} {text}")
+        else:
+            self.failures += 1
+            self._print(f"   {self._paint(RED, self._wrong)} {text}")
+
+    def refused(self, text: str, error: type[KmsError], call: Callable[[], object]) -> None:
+        """Something that must be refused, with the error that it must be refused with."""
+        try:
+            call()
+        except error as refusal:
+            self.check(f"{text}: refused ({type(refusal).__name__})", ok=True)
+        except KmsError as other:
+            name = type(other).__name__
+            self.check(f"{text}: refused, but with {name} instead of {error.__name__}", ok=False)
+        else:
+            self.check(f"{text}: was NOT refused", ok=False)
+
+    def impossible(self, text: str) -> None:
+        """A part that the provider cannot do, by its own capability table."""
+        self._print(f"   - not possible with this provider: {text}")
+
+    @contextmanager
+    def guarded(self) -> Generator[None]:
+        """A job that breaks down is shown as failed; the next ones go on."""
+        try:
+            yield
+        except KmsError as error:
+            self.check(f"the job broke down: {type(error).__name__}: {error}", ok=False)
+
+    def _print(self, text: str) -> None:
+        self._out.write(f"{text}\n")
+        self._out.flush()
+
+    def _paint(self, colour: str, text: str) -> str:
+        return f"{colour}{text}{PLAIN}" if self._colours else text
+
+
+def _marks(out: TextIO) -> tuple[str, str]:
+    try:
+        "✓✗".encode(getattr(out, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return "ok", "FAIL"
+    return "✓", "✗"
