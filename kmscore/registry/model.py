@@ -15,7 +15,7 @@ class KeyRecord(NamedTuple):
         spec: What the key is made of.
         usage: What it is for.
         origin: Made here, or imported.
-        state: As last written; what holds now also depends on the clock (`rules.current_state`).
+        state: As last written; what holds now also depends on the clock (`rules.as_of`).
         created_at: When it was made.
         alias: Its name, unique in the registry, or None.
         description: Free text.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, Final
 
 from kmscore.algorithms import KeySpec, KeyState, KeyUsage, Origin, WrappingAlgorithm
@@ -16,6 +15,7 @@ Authenticator = Callable[[bytes], bytes]
 
 Row = tuple[Any, ...]
 
+# Names and order of the fields are part of the file's format: rows are authenticated in them.
 KEY_COLUMNS: Final = KeyRecord._fields
 VERSION_COLUMNS: Final = VersionRecord._fields
 JOB_COLUMNS: Final = ImportJob._fields
@@ -24,12 +24,15 @@ JOB_COLUMNS: Final = ImportJob._fields
 class Rows:
     """Turns records into rows and back. A row's last column is its authentication code.
 
+    Args:
+        where: The database, for errors, such as ``keystore /srv/keys.db``.
+
     Attributes:
         authenticate: Computes the codes; None where rows are not protected.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, where: str) -> None:
+        self._where = where
         self.authenticate: Authenticator | None = None
 
     def of_key(self, record: KeyRecord) -> Row:
@@ -64,12 +67,20 @@ class Rows:
             raise self._altered(row) from error
 
     def version(self, row: Row) -> VersionRecord:
-        """The version of a row."""
+        """The version of a row.
+
+        Raises:
+            IntegrityError: The row was altered.
+        """
         self._check("versions", row)
         return VersionRecord(*row[:-1])
 
     def job(self, row: Row) -> ImportJob:
-        """The import job of a row."""
+        """The import job of a row.
+
+        Raises:
+            IntegrityError: The row was altered.
+        """
         self._check("jobs", row)
         try:
             return ImportJob(row[0], WrappingAlgorithm(row[1]), *row[2:-1])
@@ -91,7 +102,7 @@ class Rows:
 
     def _altered(self, row: Row) -> IntegrityError:
         return IntegrityError(
-            f"the entry of key {row[0]} in keystore {self._path} was altered",
+            f"the entry of key {row[0]} in {self._where} was altered",
             hint="Restore the keystore from a backup, and find out who can write it",
             key=str(row[0]),
         )

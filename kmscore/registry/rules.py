@@ -1,4 +1,16 @@
-"""The rules of a key's life, as functions of a record and the time; nothing is read or written."""
+"""The rules of a key's life, as functions of a record and the time; nothing is read or written.
+
+::
+
+    GENERATED ──▶ ENABLED ◀──▶ DISABLED ◀──▶ PENDING_DELETION ──▶ gone
+                   ▲   │           │
+                   │   └─▶ ARCHIVED ◀┘         restored: ENABLED
+                   │
+    EXTERNAL ──▶ PENDING_IMPORT                material deleted or expired: back to here
+
+A key pending deletion decrypts nothing, and can be cancelled until its last second. An archived
+key decrypts, but encrypts no more.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +19,9 @@ from enum import Enum
 from typing import Final
 
 from kmscore.algorithms import TRAITS, KeyState, Origin
+from kmscore.checks import require_text
 from kmscore.errors import (
+    AlreadyExists,
     ImportTokenExpired,
     InvalidRequest,
     KeyNotFound,
@@ -24,13 +38,32 @@ IMPORT_LIFETIME: Final = DAY
 DELETION_DAYS: Final = (7, 30)
 ROTATION_DAYS: Final = (7, 365)
 MAX_DESCRIPTION_BYTES: Final = 1024
+LAST_SECOND: Final = 253402300799
+"""The end of the year 9999, the last time that can be shown."""
+
+SWITCHABLE: Final = frozenset({KeyState.ENABLED, KeyState.DISABLED})
+"""States of a key that can be enabled, disabled and archived."""
+
+IMPORTABLE: Final = frozenset({KeyState.PENDING_IMPORT, KeyState.ENABLED})
+"""States of an external key that takes material."""
+
+EMPTIABLE: Final = frozenset({KeyState.PENDING_IMPORT, KeyState.ENABLED, KeyState.DISABLED})
+"""States of an external key whose material can be deleted."""
+
+EDITABLE: Final = frozenset(KeyState) - {KeyState.PENDING_DELETION}
+"""States of a key whose alias and description can change."""
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _ALIAS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}", re.ASCII)
 
 
 class Purpose(Enum):
-    """What a key is about to be used for, and the states that allow it."""
+    """What a key is about to be used for.
+
+    Attributes:
+        verb: The operation, as in errors.
+        states: The states that allow it.
+    """
 
     ENCRYPT = ("encrypt", frozenset({KeyState.ENABLED}))
     DECRYPT = ("decrypt", frozenset({KeyState.ENABLED, KeyState.ARCHIVED}))
@@ -42,6 +75,9 @@ class Purpose(Enum):
     def __init__(self, verb: str, states: frozenset[KeyState]) -> None:
         self.verb = verb
         self.states = states
+
+
+# --- What the clock brings -------------------------------------------------------------------
 
 
 def is_gone(record: KeyRecord, now: float) -> bool:
@@ -72,7 +108,10 @@ def as_of(record: KeyRecord, now: float) -> KeyRecord:
 
 
 def without_material(record: KeyRecord) -> KeyRecord:
-    """The record after its imported material was deleted or has expired."""
+    """The record after its imported material was deleted or has expired.
+
+    It waits for the same material again, unless it waits for its deletion.
+    """
     state = KeyState.PENDING_IMPORT
     if record.state is KeyState.PENDING_DELETION:
         state = record.state
@@ -85,37 +124,25 @@ def next_change(record: KeyRecord) -> float:
     return min(ends, default=float("inf"))
 
 
-def require_purpose(record: KeyRecord, purpose: Purpose) -> None:
-    """Refuse a use that the state forbids.
-
-    Raises:
-        KeyStateError: It does.
-    """
-    if record.state not in purpose.states:
-        raise state_error(record, purpose.verb)
+# --- What is refused -------------------------------------------------------------------------
 
 
 def require_state(record: KeyRecord, allowed: frozenset[KeyState], verb: str) -> None:
-    """Refuse a change that the state forbids.
+    """Refuse what the state forbids.
 
     Raises:
         KeyStateError: It does.
     """
     if record.state not in allowed:
-        raise state_error(record, verb)
+        raise state_error(record, verb, allowed)
 
 
-def require_editable(record: KeyRecord, verb: str) -> None:
-    """Refuse to change the names of a key that is pending deletion."""
-    if record.state is KeyState.PENDING_DELETION:
-        raise state_error(record, verb)
-
-
-def require_rotatable(record: KeyRecord) -> None:
-    """Refuse to rotate what cannot rotate.
+def require_rotatable(record: KeyRecord, verb: str) -> None:
+    """Refuse to rotate what cannot rotate, or not now.
 
     Raises:
         Unsupported: The key is asymmetric or external.
+        KeyStateError: The key is not enabled.
     """
     if record.origin is not Origin.GENERATED or not TRAITS[record.spec].is_symmetric:
         raise Unsupported(
@@ -123,6 +150,7 @@ def require_rotatable(record: KeyRecord) -> None:
             hint="Create a new key, and move the alias",
             key=record.key_id,
         )
+    require_state(record, frozenset({KeyState.ENABLED}), verb)
 
 
 def require_external(record: KeyRecord) -> None:
@@ -139,15 +167,17 @@ def require_external(record: KeyRecord) -> None:
         )
 
 
-def require_importable(record: KeyRecord) -> None:
-    """Refuse an import in a state that does not take one.
+def require_expiry(valid_to: int | None, now: float) -> None:
+    """Refuse an expiry that is over, or that no calendar shows.
 
     Raises:
-        KeyStateError: The key is neither waiting for material nor enabled.
+        InvalidRequest: It is.
     """
-    require_state(
-        record, frozenset({KeyState.PENDING_IMPORT, KeyState.ENABLED}), "import_key_material"
-    )
+    if valid_to is not None and not now < valid_to <= LAST_SECOND:
+        raise InvalidRequest(
+            "the material would have expired already, or after the year 9999",
+            hint="Give a time in the future, or none",
+        )
 
 
 def require_alias(alias: str) -> str:
@@ -156,9 +186,9 @@ def require_alias(alias: str) -> str:
     Raises:
         InvalidRequest: It is not, or it could be mistaken for a key id.
     """
-    if not _ALIAS.fullmatch(alias) or looks_like_id(alias):
+    if not _ALIAS.fullmatch(require_text(alias, "alias")) or looks_like_id(alias):
         raise InvalidRequest(
-            f"{alias!r} cannot be an alias",
+            f"{alias[:80]!r} cannot be an alias",
             hint="Use 1 to 60 letters, digits, - and _, beginning with a letter or digit, "
             "and nothing that looks like a key id",
         )
@@ -169,11 +199,10 @@ def require_description(description: str) -> str:
     """The description, if it is printable and at most 1024 bytes of UTF-8.
 
     Raises:
-        InvalidRequest: It is not.
+        InvalidRequest: It is not printable.
+        LimitExceeded: It is longer.
     """
-    if not description.isprintable():
-        raise InvalidRequest("the description holds characters that cannot be printed")
-    size = len(description.encode())
+    size = len(require_text(description, "description").encode())
     if size > MAX_DESCRIPTION_BYTES:
         raise LimitExceeded(
             f"the description has {size} bytes", hint=f"At most {MAX_DESCRIPTION_BYTES}"
@@ -182,8 +211,11 @@ def require_description(description: str) -> str:
 
 
 def looks_like_id(text: str) -> bool:
-    """Whether a text has the form of a key id: a UUID."""
+    """Whether a text has the form of a key id: a UUID (RFC 9562), in upper or lower case."""
     return _ID.fullmatch(text) is not None
+
+
+# --- Errors ----------------------------------------------------------------------------------
 
 
 def not_found(ref: str) -> KeyNotFound:
@@ -193,19 +225,44 @@ def not_found(ref: str) -> KeyNotFound:
     )
 
 
-def state_error(record: KeyRecord, verb: str) -> KeyStateError:
-    """The error for a key in the wrong state."""
-    hints = {
-        KeyState.ENABLED: "Disable it first",
-        KeyState.DISABLED: "Enable it first",
-        KeyState.PENDING_IMPORT: "Import its material first",
-        KeyState.PENDING_DELETION: "Cancel the deletion first",
-        KeyState.ARCHIVED: "Restore it from the archive first",
-    }
+def alias_taken(alias: str) -> AlreadyExists:
+    """The error for an alias that another key has."""
+    return AlreadyExists(
+        f"the alias {alias!r} is taken",
+        hint="Choose another, or rename the key that has it",
+    )
+
+
+_WAY_OUT: Final = {
+    KeyState.ENABLED: ("Disable it first", KeyState.DISABLED),
+    KeyState.DISABLED: ("Enable it first", KeyState.ENABLED),
+    KeyState.PENDING_IMPORT: ("Import its material first", KeyState.ENABLED),
+    KeyState.PENDING_DELETION: ("Cancel the deletion first", KeyState.DISABLED),
+    KeyState.ARCHIVED: ("Restore it from the archive first", KeyState.ENABLED),
+}
+
+
+def state_error(record: KeyRecord, verb: str, allowed: frozenset[KeyState]) -> KeyStateError:
+    """The error for a key in the wrong state; it says which states would do, and how to get there.
+
+    Args:
+        record: The key.
+        verb: The operation that is refused.
+        allowed: The states that allow it.
+    """
+    advice, reached = _WAY_OUT[record.state]
+    if reached not in allowed:
+        if reached is KeyState.DISABLED and KeyState.ENABLED in allowed:
+            advice += ", and enable it"
+        elif reached is KeyState.ENABLED and KeyState.DISABLED in allowed:
+            advice += ", and disable it"
+        else:
+            advice = ""
+    needed = " or ".join(state for state in KeyState if state in allowed)
     return KeyStateError(
-        f"the key is {record.state}",
+        f"the key is {record.state}, and {needed} is needed",
         state=record.state.value,
-        hint=hints[record.state],
+        hint=advice,
         operation=verb,
         key=record.key_id,
     )

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from kmscore.errors import ConfigError, IntegrityError, KmsError, Unavailable, Unsupported
+from kmscore.errors import (
+    ConfigError,
+    IntegrityError,
+    InternalError,
+    KmsError,
+    Unavailable,
+    Unsupported,
+)
 
 APPLICATION_ID: Final = 0x6B6D7363
 """``kmsc`` in ASCII: marks the file as ours."""
@@ -59,27 +68,47 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_due ON jobs (expires_at);
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 """
+_OLDEST_SQLITE: Final = (3, 37, 0)
+"""The first SQLite that has STRICT tables."""
 
 
-def make_private(path: Path) -> None:
+def make_private(path: Path, *, create: bool) -> None:
     """Make the file with mode 0600 if it is not there, and refuse one that others may use.
 
+    A file that is there is not opened: closing it again would drop the locks of every SQLite
+    connection that this process has to it (POSIX advisory locks; sqlite.org/howtocorrupt, 2.2).
+
     Raises:
-        ConfigError: The folder is not there, or the file is open to others.
+        ConfigError: The folder or the file is not there, or the file is open to others.
+        Unavailable: The disk is full.
     """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if create:
+            with suppress(FileExistsError):
+                os.close(os.open(path, flags, 0o600))
+        _refuse_open_to_others(path)
+        for companion in (f"{path}-wal", f"{path}-shm"):
+            with suppress(FileNotFoundError):
+                _refuse_open_to_others(Path(companion))
+    except FileNotFoundError as error:
+        wanted = "Make the folder first" if create else "Check the path"
+        raise ConfigError(f"there is no keystore {path}", hint=wanted) from error
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Unavailable(f"keystore {path} cannot be made: the disk is full") from error
         raise ConfigError(
             f"keystore {path} cannot be opened: {error.strerror}",
-            hint="The folder must exist, and you must be allowed to write in it",
+            hint="You must be allowed to read and write it, and its folder",
         ) from error
-    try:
-        mode = os.fstat(handle).st_mode
-    finally:
-        os.close(handle)
+    except ValueError as error:
+        raise ConfigError(f"{str(path)!r} cannot be the path of a keystore") from error
+
+
+def _refuse_open_to_others(path: Path) -> None:
+    mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
-        raise ConfigError(f"keystore {path} is no regular file")
+        raise ConfigError(f"keystore {path} is no regular file", hint="Choose another path")
     if mode & 0o077:
         raise ConfigError(
             f"others than its owner may use keystore {path}", hint=f"Run: chmod 600 {path}"
@@ -87,9 +116,13 @@ def make_private(path: Path) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection that commits durably, and overwrites what it deletes."""
+    """A connection that commits durably, overwrites what it deletes, and never makes a file."""
     connection = sqlite3.connect(
-        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
     )
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
@@ -97,31 +130,50 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def prepare(connection: sqlite3.Connection, path: Path) -> None:
+def prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> None:
     """Make the tables in an empty file, and refuse a file that is not ours.
 
     Raises:
+        ConfigError: The file system cannot do what a write-ahead log needs.
         IntegrityError: It is another kind of database.
-        Unsupported: A newer kmscore wrote it.
+        Unsupported: A newer kmscore wrote it, or this Python's SQLite is too old.
     """
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise Unsupported(
+            f"SQLite {sqlite3.sqlite_version} is too old for a keystore",
+            hint="Use a Python with SQLite 3.37 or newer",
+        )
+    # Another process may be making the tables right now; it marks the file in that transaction.
+    is_empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if create and is_empty and not _mark(connection):
+        _make_tables(connection, path)
+    if _mark(connection) != APPLICATION_ID:
+        raise IntegrityError(
+            f"{path} is no keystore",
+            hint="Choose another file, or restore the keystore from a backup",
+        )
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application == APPLICATION_ID and version == SCHEMA_VERSION:
-        return
-    if application == APPLICATION_ID:
+    if version > SCHEMA_VERSION:
         raise Unsupported(
             f"keystore {path} was written by a newer kmscore (schema {version})",
             hint="Upgrade kmscore",
         )
-    if application or connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        # Two processes may both have found it empty: the other one has just finished.
-        if connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
-            return
-        raise IntegrityError(f"{path} is a database, but no keystore", hint="Choose another file")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("BEGIN IMMEDIATE")
+
+
+def _mark(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA application_id").fetchone()[0])
+
+
+def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise ConfigError(
+            f"keystore {path} is on a file system without shared memory",
+            hint="Put it on a local disk",
+        )
     try:
-        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        connection.execute("BEGIN IMMEDIATE")
+        if not _mark(connection):
             for statement in _SCHEMA.split(";"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -135,26 +187,36 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
 def roll_back(connection: sqlite3.Connection) -> None:
     """End a transaction, if one is open, as if it had never begun."""
     if connection.in_transaction:
-        connection.execute("ROLLBACK")
+        # SQLite has rolled back by itself where the statement fails.
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
 
 
 def failure(path: Path, error: sqlite3.Error) -> KmsError:
     """What a failure of SQLite means for who uses the keystore."""
-    name = getattr(error, "sqlite_errorname", "")
+    name: str = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
+        return Unavailable(
+            f"keystore {path} is held by another process",
+            hint="Try again, and see which process holds it",
+            code=name,
+        )
+    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+        return Unavailable(
+            f"keystore {path} cannot be written or read: the disk is full or failing",
+            hint="Nothing was changed; make room and try again",
+            code=name,
+        )
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return IntegrityError(
             f"keystore {path} is damaged, or no keystore",
             hint="Restore it from a backup",
             code=name,
         )
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return Unavailable(f"keystore {path} is held by another process", code=name)
-    if name == "SQLITE_FULL" or name.startswith("SQLITE_IOERR"):
-        return Unavailable(
-            f"keystore {path} cannot be written: the disk is full or failing",
-            hint="Nothing was changed; make room and try again",
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return ConfigError(
+            f"keystore {path} cannot be opened for reading and writing",
+            hint="Check that the file is where it was, and who owns it and its folder",
             code=name,
         )
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        return ConfigError(f"keystore {path} cannot be opened for writing", code=name)
-    return Unavailable(f"keystore {path} cannot be used", code=name)
+    return InternalError(f"SQLite refused a statement for keystore {path}: {error}", code=name)

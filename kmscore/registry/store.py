@@ -92,8 +92,13 @@ class Store(ABC):
         """The id of the key with that alias."""
 
     @abstractmethod
-    def keys(self, limit: int, after: str | None) -> list[KeyRecord]:
-        """Up to ``limit`` keys in the order of their creation, after the key with that id."""
+    def keys(self, limit: int, after: int) -> list[tuple[int, KeyRecord]]:
+        """Up to ``limit`` keys in the order of their creation, each with its place in it.
+
+        Args:
+            limit: How many, from 1.
+            after: The place of the last key seen, which may be gone by now; 0 for the first ones.
+        """
 
     @abstractmethod
     def version(self, key_id: str, number: int) -> VersionRecord | None:
