@@ -52,7 +52,11 @@ def keys_by_provider(*paths):
     found: dict[str, list[str]] = {}
     for path in paths:
         for line in path.read_bytes().splitlines():
-            record = json.loads(line)
+            try:
+                record = json.loads(line)
+            except ValueError:
+                # What a killed process had begun to write; the verifier has accounted for it.
+                continue
             if "provider" in record:
                 found.setdefault(record["provider"], []).append(record["key"])
     return found
@@ -96,6 +100,7 @@ def test_a_killed_process_loses_nothing_that_it_acknowledged(path, event):
     assert report.ok
     assert report.records >= acknowledged + 3
     victim = keys_by_provider(path)["victim"]
+    assert len(victim) > acknowledged
     assert victim == [f"key-{number}" for number in range(len(victim))]
 
 
