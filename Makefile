@@ -55,7 +55,7 @@ $(VENV)/.tools: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@ $(VENV)/.product
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "kmscore needs Python 3.11 or newer: make PYTHON=/path/to/python" >&2; exit 1; }
-	$(call need,$(PYTHON) -c 'import ensurepip',python3-venv)
-	$(PYTHON) -m venv $(VENV)
+	$(call need,"$(PYTHON)" -c 'import ensurepip',python3-venv)
+	"$(PYTHON)" -m venv $(VENV)
