@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "demo": "demonstration:demo",
     "doctor": "overview:doctor",
     "encrypt": "symmetric:encrypt",
+    "envelope": "envelopes:envelope",
     "keys": "keys:keys",
     "providers": "overview:providers",
     "public-key": "signatures:public_key",

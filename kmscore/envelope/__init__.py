@@ -1,0 +1,28 @@
+"""Envelope encryption: data of any size under keys of any provider, in the Encryption SDK's format.
+
+A fresh data key encrypts the data here; the provider encrypts the data key alone. Messages are
+those of the AWS Encryption SDK, version 2, with key commitment: any Encryption SDK with a small
+keyring of its own reads them.
+"""
+
+from __future__ import annotations
+
+from kmscore.envelope.cache import DataKeyCache
+from kmscore.envelope.files import decrypt_file, encrypt_file, rewrap_file
+from kmscore.envelope.message import EnvelopeDecryptor, EnvelopeEncryptor
+from kmscore.envelope.reader import EnvelopeReader
+from kmscore.envelope.whole import decrypt, encrypt, inspect, rewrap
+
+__all__ = [
+    "DataKeyCache",
+    "EnvelopeDecryptor",
+    "EnvelopeEncryptor",
+    "EnvelopeReader",
+    "decrypt",
+    "decrypt_file",
+    "encrypt",
+    "encrypt_file",
+    "inspect",
+    "rewrap",
+    "rewrap_file",
+]

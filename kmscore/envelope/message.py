@@ -1,0 +1,337 @@
+"""Writing and reading one message, piece by piece, as it comes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, cast
+
+from kmscore.context import EncryptionContext
+from kmscore.envelope.frames import (
+    END,
+    FINAL_OVERHEAD,
+    FINAL_PREFIX_BYTES,
+    FRAME_BYTES,
+    SINGLE_OVERHEAD,
+    SINGLE_PREFIX_BYTES,
+    Body,
+    final_size,
+)
+from kmscore.envelope.header import (
+    MAX_FRAME_BYTES,
+    RESERVED_PREFIX,
+    Header,
+    authenticate,
+    header_tag,
+    read_header,
+    write_header,
+)
+from kmscore.envelope.recipients import Materials, Opener, Source, source_of
+from kmscore.envelope.suites import AES_256_GCM, IV_BYTES, MESSAGE_ID_BYTES, Suite, suite_named
+from kmscore.envelope.trailer import Trailer
+from kmscore.errors import CiphertextInvalid, IntegrityError, InvalidRequest, LimitExceeded
+
+if TYPE_CHECKING:
+    from kmscore.context import ContextLike
+    from kmscore.key import Key
+
+MAX_HEADER_BYTES: Final = 1 << 20
+"""Longest header that is read: 1 MiB. Ours have a few hundred bytes."""
+
+
+def begin(
+    materials: Materials,
+    context: EncryptionContext,
+    suite: Suite = AES_256_GCM,
+    frame_bytes: int = FRAME_BYTES,
+) -> tuple[bytes, Body]:
+    """Begin a message under a fresh message id.
+
+    Args:
+        materials: Data key and recipients; may serve several messages.
+        context: The encryption context.
+        suite: How the body is encrypted.
+        frame_bytes: Content of every frame but the last.
+
+    Returns:
+        The header with its tag, and what seals the frames.
+    """
+    message_id = secrets.token_bytes(MESSAGE_ID_BYTES)
+    key, commitment = suite.derive(materials.data_key, message_id)
+    cipher = suite.cipher(key)
+    raw = write_header(suite, message_id, context, materials.recipients, frame_bytes, commitment)
+    return raw + header_tag(cipher, raw), Body(cipher, message_id, frame_bytes)
+
+
+def open_header(
+    header: Header,
+    tag: bytes,
+    source: Source,
+    openers: Sequence[Opener],
+    expected: EncryptionContext,
+) -> Body:
+    """Authenticate a header, and get what opens the frames.
+
+    Args:
+        header: The header.
+        tag: Its tag.
+        source: Where data keys come from.
+        openers: Keys, or providers with all their keys.
+        expected: The context that the message must have, reserved keys aside.
+
+    Raises:
+        CiphertextInvalid: The context is another one.
+        KeyNotFound: None of the recipients is at hand.
+        IntegrityError: The header was altered.
+    """
+    plain = tuple(pair for pair in header.context.items if not pair[0].startswith(RESERVED_PREFIX))
+    if plain != expected.items:
+        raise CiphertextInvalid
+    data_key = source.open(header.recipients, openers, header.context)
+    return Body(authenticate(header, tag, data_key), header.message_id, header.frame_bytes)
+
+
+class EnvelopeEncryptor:
+    """Encrypts one message from pieces of any size.
+
+    ::
+
+        encryptor = EnvelopeEncryptor(key, context={"file": "a"})
+        out.write(encryptor.update(piece))      # as often as there are pieces
+        out.write(encryptor.finalize())
+
+    Args:
+        keys: Symmetric keys, of one or of several providers; any of them opens the message.
+        context: Bound to the message; public.
+        suite: ``AES_256_GCM`` or ``SM4_GCM``.
+        source: Where data keys come from, such as a `DataKeyCache`.
+    """
+
+    def __init__(
+        self,
+        *keys: Key,
+        context: ContextLike = None,
+        suite: str | Suite = AES_256_GCM,
+        source: Source | None = None,
+    ) -> None:
+        chosen = suite_named(suite)
+        checked = EncryptionContext.of(context)
+        materials = source_of(source).make(keys, checked, chosen, 0)
+        self._header, self._body = begin(materials, checked, chosen)
+        self._held = bytearray()
+        self._next = 1
+        self._ended = False
+
+    def update(self, data: bytes | bytearray | memoryview) -> bytes:
+        """Add a piece; returns what is ready of the message."""
+        self._require_open()
+        self._held += data
+        # The last piece is kept: it may turn out to be the final frame.
+        ready = max(0, len(self._held) - 1) // self._body.frame_bytes
+        if not ready and not self._header:
+            return b""
+        size = ready * self._body.frame_bytes
+        out = bytearray(len(self._header) + ready * self._body.sealed_bytes)
+        out[: len(self._header)] = self._header
+        place = len(self._header)
+        self._header = b""
+        with memoryview(self._held) as held, memoryview(out) as view:
+            self._body.seal(self._next, held[:size], view[place:])
+        del self._held[:size]
+        self._next += ready
+        return bytes(out)
+
+    def finalize(self) -> bytes:
+        """The rest of the message; nothing can be added any more."""
+        rest = self.update(b"")
+        self._ended = True
+        out = bytearray(FINAL_OVERHEAD + len(self._held))
+        self._body.seal_final(self._next, bytes(self._held), memoryview(out))
+        self._held.clear()
+        return rest + bytes(out)
+
+    def _require_open(self) -> None:
+        if self._ended:
+            raise InvalidRequest("the message is finished")
+
+
+class EnvelopeDecryptor:
+    """Decrypts one message from pieces of any size.
+
+    Gives out authenticated frames only. After an error it is of no use any more: every further
+    call fails with the same error. Only `finalize` knows that the message was whole.
+
+    Args:
+        openers: Keys, or providers with all their keys.
+        context: The context that the message must have.
+        source: Where data keys come from.
+    """
+
+    def __init__(
+        self,
+        *openers: Opener,
+        context: ContextLike = None,
+        source: Source | None = None,
+    ) -> None:
+        self._openers = openers
+        self._expected = EncryptionContext.of(context)
+        self._source = source_of(source)
+        self._held = bytearray()
+        self._wanted = 1
+        self._next = 1
+        self._body: Body | None = None
+        self._trailer: Trailer | None = None
+        self._ended = False
+        self._failure: Exception | None = None
+        self.header: Header | None = None
+
+    def update(self, data: bytes | bytearray | memoryview) -> bytes:
+        """Add a piece; returns the plaintext of the frames that are complete and authentic.
+
+        Raises:
+            IntegrityError: The message was altered, cut or extended.
+            CiphertextInvalid: It has another context, or cannot be decrypted with these keys.
+            KeyNotFound: None of its recipients is at hand.
+        """
+        return self._guarded(self._update, data)
+
+    def finalize(self) -> bytes:
+        """Check that the message was whole.
+
+        Raises:
+            IntegrityError: It was cut off.
+        """
+        return self._guarded(self._finalize)
+
+    def _guarded(self, call: Callable[..., bytes], *arguments: object) -> bytes:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return call(*arguments)
+        except Exception as error:
+            self._failure = error
+            self._held = bytearray()
+            raise
+
+    def _update(self, data: bytes | bytearray | memoryview) -> bytes:
+        if self._ended:
+            if self._trailer is not None:
+                self._trailer.update(data)
+            elif len(data):
+                raise IntegrityError("the message goes on after its final frame")
+            return b""
+        self._held += data
+        if len(self._held) < self._wanted:
+            return b""
+        if self._body is None and not self._open():
+            return b""
+        body = cast("Body", self._body)
+        return self._frames(body) if body.is_framed else self._single(body)
+
+    def _finalize(self) -> bytes:
+        if not self._ended:
+            raise IntegrityError("the message is cut off")
+        if self._trailer is not None:
+            self._trailer.verify()
+        return b""
+
+    def _open(self) -> bool:
+        """Read the header when it is there as a whole."""
+        reader = _Reader(self._held)
+        try:
+            header, tag = read_header(reader.take)
+        except _Missing as missing:
+            if missing.size > MAX_HEADER_BYTES:
+                raise IntegrityError("the header of the message is too long") from None
+            self._wanted = missing.size
+            return False
+        self.header = header
+        self._body = open_header(header, tag, self._source, self._openers, self._expected)
+        if header.suite.signed:
+            self._trailer = Trailer(header)
+            self._trailer.sign_over(self._held[: reader.place])
+        del self._held[: reader.place]
+        return True
+
+    def _single(self, body: Body) -> bytes:
+        held = self._held
+        if len(held) < SINGLE_PREFIX_BYTES:
+            self._wanted = SINGLE_PREFIX_BYTES
+            return b""
+        size = int.from_bytes(held[IV_BYTES:SINGLE_PREFIX_BYTES])
+        if size > MAX_FRAME_BYTES:
+            raise LimitExceeded(
+                f"the message has a body of {size} bytes without frames",
+                hint=f"At most {MAX_FRAME_BYTES}, since it is held in memory",
+            )
+        end = SINGLE_OVERHEAD + size
+        if len(held) < end:
+            self._wanted = end
+            return b""
+        return self._end(end, body.open_single(bytes(held[:end])))
+
+    def _frames(self, body: Body) -> bytes:
+        count = 0
+        width = body.sealed_bytes
+        with memoryview(self._held) as held:
+            size = len(held)
+            while size - count * width >= width and bytes(held[count * width :][:4]) != END:
+                count += 1
+            out = bytearray(count * body.frame_bytes)
+            body.open(self._next, held[: count * width], memoryview(out))
+            if self._trailer is not None:
+                self._trailer.sign_over(held[: count * width])
+        del self._held[: count * width]
+        self._next += count
+        plaintext = bytes(out)
+        return plaintext + self._final(body)
+
+    def _final(self, body: Body) -> bytes:
+        held = self._held
+        if bytes(held[:4]) != END:
+            self._wanted = 4 if len(held) < 4 else body.sealed_bytes
+            return b""
+        if len(held) < FINAL_PREFIX_BYTES:
+            self._wanted = FINAL_PREFIX_BYTES
+            return b""
+        end = FINAL_OVERHEAD + final_size(
+            bytes(held[:FINAL_PREFIX_BYTES]), self._next, body.frame_bytes
+        )
+        if len(held) < end:
+            self._wanted = end
+            return b""
+        out = bytearray(end - FINAL_OVERHEAD)
+        body.open_final(self._next, bytes(held[:end]), memoryview(out))
+        return self._end(end, bytes(out))
+
+    def _end(self, end: int, plaintext: bytes) -> bytes:
+        """The body ends here; what follows is a signature, or too much."""
+        if self._trailer is not None:
+            self._trailer.sign_over(self._held[:end])
+        rest = bytes(self._held[end:])
+        self._held.clear()
+        self._ended = True
+        self._update(rest)
+        return plaintext
+
+
+class _Missing(Exception):
+    """More bytes are needed than are there."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
+
+
+class _Reader:
+    def __init__(self, held: bytearray) -> None:
+        self._held = held
+        self.place = 0
+
+    def take(self, size: int) -> bytes:
+        end = self.place + size
+        if end > len(self._held):
+            raise _Missing(end)
+        piece = bytes(self._held[self.place : end])
+        self.place = end
+        return piece

@@ -1,0 +1,166 @@
+"""Who can open a message: its data key, made once and encrypted under each recipient's key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kmscore.client import Kms
+from kmscore.envelope.header import MAX_RECIPIENTS, EncryptedDataKey
+from kmscore.envelope.suites import DATA_KEY_BYTES, Suite
+from kmscore.errors import (
+    CiphertextInvalid,
+    InvalidRequest,
+    KeyNotFound,
+    KmsError,
+    LimitExceeded,
+)
+from kmscore.key import Key
+
+if TYPE_CHECKING:
+    from kmscore.context import EncryptionContext
+
+PREFIX: Final = "kmscore/"
+"""Provider ids in messages are this and the configured name of the provider."""
+
+Opener = Key | Kms
+"""What may open a message: one key, or all keys of a provider."""
+
+
+class Materials(NamedTuple):
+    """A data key, and what opens it again.
+
+    Attributes:
+        data_key: 32 bytes; whoever holds it wipes it.
+        recipients: The data key under each recipient's key.
+    """
+
+    data_key: bytearray
+    recipients: tuple[EncryptedDataKey, ...]
+
+    def wipe(self) -> None:
+        """Overwrite the data key with zeros."""
+        self.data_key[:] = bytes(len(self.data_key))
+
+
+class Source:
+    """Where data keys come from: each time from a provider. `DataKeyCache` remembers them."""
+
+    def make(
+        self, keys: Sequence[Key], context: EncryptionContext, suite: Suite, size: int
+    ) -> Materials:
+        """A data key for a message of that many bytes (0 when that is not known)."""
+        del suite, size
+        return make_materials(keys, context)
+
+    def open(
+        self,
+        recipients: Sequence[EncryptedDataKey],
+        openers: Sequence[Opener],
+        context: EncryptionContext,
+    ) -> bytearray:
+        """The data key of a message."""
+        return open_materials(recipients, openers, context)
+
+
+def source_of(source: Source | None) -> Source:
+    """The source that was given, an empty cache included, or the providers themselves."""
+    return Source() if source is None else source
+
+
+def make_materials(keys: Sequence[Key], context: EncryptionContext) -> Materials:
+    """A fresh data key from the first key's provider, encrypted under all of them.
+
+    Args:
+        keys: Symmetric keys, of one or of several providers; any one will open the message.
+        context: Bound to every encrypted data key.
+
+    Raises:
+        InvalidRequest: No key, or one twice.
+    """
+    if not keys:
+        raise InvalidRequest("an envelope needs at least one key")
+    if len(keys) > MAX_RECIPIENTS:
+        raise LimitExceeded(f"an envelope for {len(keys)} keys", hint=f"At most {MAX_RECIPIENTS}")
+    names = {(key.provider_name, key.key_id) for key in keys}
+    if len(names) < len(keys):
+        raise InvalidRequest("a key is named twice as a recipient")
+    first, *others = keys
+    made = first.generate_data_key(length=DATA_KEY_BYTES, context=context)
+    recipients = [_recipient(first, made.ciphertext)]
+    try:
+        for key in others:
+            sealed = key.encrypt(bytes(made.plaintext), context=context)
+            recipients.append(_recipient(key, sealed))
+    except BaseException:
+        made.wipe()
+        raise
+    return Materials(made.plaintext, tuple(recipients))
+
+
+def open_materials(
+    recipients: Sequence[EncryptedDataKey],
+    openers: Sequence[Opener],
+    context: EncryptionContext,
+) -> bytearray:
+    """The data key of a message, by the first recipient that can be opened.
+
+    Keys are tried before providers, and a provider of another name than the recipient's only
+    when no name fits: names are local to a configuration.
+
+    Raises:
+        KeyNotFound: None of the recipients is at hand.
+        KmsError: What the last recipient that was at hand failed with.
+    """
+    failure: KmsError | None = None
+    for recipient, opener in _candidates(recipients, openers):
+        try:
+            key = opener if isinstance(opener, Key) else opener.key(_key_id(recipient))
+            plaintext = key.decrypt(recipient.ciphertext, context=context)
+        except KmsError as error:
+            failure = error
+            continue
+        if len(plaintext) == DATA_KEY_BYTES:
+            return bytearray(plaintext)
+        failure = CiphertextInvalid()
+    if failure is not None:
+        raise failure
+    names = ", ".join(f"{each.provider_id} {_shown(each)}" for each in recipients)
+    raise KeyNotFound(
+        "none of the message's recipients is at hand", hint=f"It can be opened by: {names}"
+    )
+
+
+def _candidates(
+    recipients: Sequence[EncryptedDataKey], openers: Sequence[Opener]
+) -> list[tuple[EncryptedDataKey, Opener]]:
+    exact: list[tuple[EncryptedDataKey, Opener]] = []
+    named: list[tuple[EncryptedDataKey, Opener]] = []
+    other: list[tuple[EncryptedDataKey, Opener]] = []
+    for recipient in recipients:
+        if not recipient.provider_id.startswith(PREFIX):
+            continue
+        for opener in openers:
+            if isinstance(opener, Key):
+                if opener.key_id.encode() == recipient.provider_info:
+                    exact.append((recipient, opener))
+            elif recipient.provider_id == PREFIX + opener.name:
+                named.append((recipient, opener))
+            else:
+                other.append((recipient, opener))
+    return exact + (named or other)
+
+
+def _recipient(key: Key, ciphertext: bytes) -> EncryptedDataKey:
+    return EncryptedDataKey(PREFIX + key.provider_name, key.key_id.encode(), ciphertext)
+
+
+def _key_id(recipient: EncryptedDataKey) -> str:
+    try:
+        return recipient.provider_info.decode()
+    except UnicodeDecodeError as error:
+        raise CiphertextInvalid from error
+
+
+def _shown(recipient: EncryptedDataKey) -> str:
+    return recipient.provider_info.decode("utf-8", "backslashreplace")

@@ -1,0 +1,158 @@
+"""The cache of data keys: its bounds, and that it forgets."""
+
+import threading
+
+import pytest
+
+from kmscore import envelope
+from kmscore.envelope import DataKeyCache
+from kmscore.errors import ConfigError, KeyStateError
+
+
+class Counting:
+    """Counts the calls that reach a key's provider."""
+
+    def __init__(self, key, monkeypatch):
+        self.made = self.opened = 0
+        make, opened = type(key).generate_data_key, type(key).decrypt
+
+        def count_made(this, *arguments, **named):
+            self.made += 1
+            return make(this, *arguments, **named)
+
+        def count_opened(this, *arguments, **named):
+            self.opened += 1
+            return opened(this, *arguments, **named)
+
+        monkeypatch.setattr(type(key), "generate_data_key", count_made)
+        monkeypatch.setattr(type(key), "decrypt", count_opened)
+
+
+@pytest.fixture
+def calls(key, monkeypatch):
+    """How often the provider was asked."""
+    return Counting(key, monkeypatch)
+
+
+@pytest.fixture
+def now():
+    """A clock that stands still."""
+    return [0.0]
+
+
+def test_many_messages_cost_one_call(key, calls):
+    """And every one is different, and has its own message key."""
+    cache = DataKeyCache()
+    messages = [envelope.encrypt(b"x", key, cache=cache) for _ in range(10)]
+    assert calls.made == 1
+    assert len({envelope.inspect(message)["message_id"] for message in messages}) == 10
+    assert {envelope.decrypt(message, key, cache=cache) for message in messages} == {b"x"}
+    assert calls.opened == 1
+
+
+def test_contexts_suites_and_recipients_are_kept_apart(cloud, key, calls):
+    """A data key serves one kind of message only."""
+    cache = DataKeyCache()
+    second = cloud.create_key("AES_256")
+    for _ in range(2):
+        envelope.encrypt(b"x", key, cache=cache)
+        envelope.encrypt(b"x", key, cache=cache, context={"a": "b"})
+        envelope.encrypt(b"x", key, cache=cache, suite="SM4_GCM")
+        envelope.encrypt(b"x", second, cache=cache)
+    assert calls.made == 4
+
+
+@pytest.mark.parametrize(
+    ("bounds", "sizes", "made"),
+    [
+        ({"max_messages": 2}, [1, 1, 1, 1, 1], 3),
+        ({"max_bytes": 10}, [6, 4, 1], 2),
+        ({"max_bytes": 10}, [6, 5], 2),
+        ({"max_bytes": 10}, [11, 11], 2),
+    ],
+)
+def test_a_data_key_wears_out(key, calls, bounds, sizes, made):
+    """By messages, or by bytes."""
+    cache = DataKeyCache(**bounds)
+    for size in sizes:
+        envelope.encrypt(bytes(size), key, cache=cache)
+    assert calls.made == made
+
+
+def test_a_data_key_grows_old(key, calls, now):
+    """For writing and for reading."""
+    cache = DataKeyCache(max_age=60, monotonic=lambda: now[0])
+    message = envelope.encrypt(b"x", key, cache=cache)
+    envelope.decrypt(message, key, cache=cache)
+    now[0] = 59.9
+    envelope.encrypt(b"x", key, cache=cache)
+    envelope.decrypt(message, key, cache=cache)
+    assert (calls.made, calls.opened) == (1, 1)
+    now[0] = 60.0
+    envelope.encrypt(b"x", key, cache=cache)
+    envelope.decrypt(message, key, cache=cache)
+    assert (calls.made, calls.opened) == (2, 2)
+
+
+def test_threads_wait_for_one_fetch(key, calls):
+    """Eight at once ask the provider once."""
+    cache = DataKeyCache()
+    barrier = threading.Barrier(8)
+
+    def work():
+        barrier.wait()
+        envelope.encrypt(b"x", key, cache=cache)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls.made == 1
+
+
+def test_failures_are_not_remembered(cloud):
+    """The next message asks again."""
+    cache = DataKeyCache()
+    key = cloud.create_key("AES_256")
+    key.disable()
+    with pytest.raises(KeyStateError):
+        envelope.encrypt(b"x", key, cache=cache)
+    key.enable()
+    assert envelope.decrypt(envelope.encrypt(b"x", key, cache=cache), key) == b"x"
+
+
+def test_evicted_and_cleared_data_keys_are_wiped(key):
+    """What is forgotten is overwritten first."""
+    cache = DataKeyCache(capacity=1)
+    envelope.encrypt(b"x", key, cache=cache)
+    first = _remembered(cache)
+    assert any(first)
+    envelope.encrypt(b"x", key, cache=cache, context={"a": "b"})
+    assert not any(first)
+    second = _remembered(cache)
+    assert len(cache) == 1
+    cache.clear()
+    assert not any(second)
+    assert repr(cache) == "<DataKeyCache with 0 data keys>"
+
+
+def _remembered(cache):
+    (entry,) = cache._entries.values()
+    return entry.materials.data_key
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"max_age": 0},
+        {"capacity": 0},
+        {"max_messages": 0},
+        {"max_messages": 1 << 21},
+        {"max_bytes": 0},
+    ],
+)
+def test_senseless_bounds_are_refused(bounds):
+    """A bound of zero is a mistake."""
+    with pytest.raises(ConfigError):
+        DataKeyCache(**bounds)

@@ -1,0 +1,154 @@
+"""The AWS Encryption SDK as a reader and a writer: nobody here wrote it."""
+
+import os
+
+import aws_encryption_sdk
+import pytest
+from aws_encryption_sdk.identifiers import (
+    Algorithm,
+    CommitmentPolicy,
+    EncryptionKeyType,
+    WrappingAlgorithm,
+)
+from aws_encryption_sdk.internal.crypto.wrapping_keys import WrappingKey
+from aws_encryption_sdk.key_providers.raw import RawMasterKeyProvider
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kmscore.context import EncryptionContext
+from kmscore.envelope import EnvelopeDecryptor
+from kmscore.envelope.frames import FINAL_OVERHEAD, FRAME_BYTES
+from kmscore.envelope.header import EncryptedDataKey
+from kmscore.envelope.message import begin
+from kmscore.envelope.recipients import Materials, Source
+from kmscore.errors import IntegrityError
+
+WRAPPING_KEY = b"w" * 32
+NAMESPACE = "kmscore-test"
+NAME = "bridge"
+
+
+class Bridge(RawMasterKeyProvider):
+    """The SDK's own raw AES provider with our wrapping key."""
+
+    provider_id = NAMESPACE
+
+    def _get_raw_key(self, key_id):
+        return WrappingKey(
+            wrapping_algorithm=WrappingAlgorithm.AES_256_GCM_IV12_TAG16_NO_PADDING,
+            wrapping_key=WRAPPING_KEY,
+            wrapping_key_type=EncryptionKeyType.SYMMETRIC,
+        )
+
+
+class Known(Source):
+    """Opens what the SDK's raw AES provider wrapped."""
+
+    def open(self, recipients, openers, context):
+        each = recipients[0]
+        iv = each.provider_info[-12:]
+        pairs = sorted((k.encode(), v.encode()) for k, v in context.items)
+        aad = b"".join(len(p).to_bytes(2) + p for pair in pairs for p in pair)
+        aad = len(pairs).to_bytes(2) + aad if pairs else b""
+        return bytearray(AESGCM(WRAPPING_KEY).decrypt(iv, each.ciphertext, aad))
+
+
+@pytest.fixture(scope="module")
+def sdk():
+    """The SDK's client, and its provider."""
+    client = aws_encryption_sdk.EncryptionSDKClient(
+        commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT
+    )
+    provider = Bridge()
+    provider.add_master_key(NAME)
+    return client, provider
+
+
+def read(message, context=None):
+    """A message of the SDK's raw AES provider."""
+    decryptor = EnvelopeDecryptor(context=context, source=Known())
+    return decryptor.update(message) + decryptor.finalize()
+
+
+def write(plaintext, context):
+    """A message of ours, with a data key wrapped as the SDK's raw AES provider does it."""
+    checked = EncryptionContext.of(context)
+    data_key = bytearray(os.urandom(32))
+    iv = os.urandom(12)
+    pairs = sorted((k.encode(), v.encode()) for k, v in checked.items)
+    aad = b"".join(len(p).to_bytes(2) + p for pair in pairs for p in pair)
+    aad = len(pairs).to_bytes(2) + aad if pairs else b""
+    sealed = AESGCM(WRAPPING_KEY).encrypt(iv, bytes(data_key), aad)
+    info = NAME.encode() + (128).to_bytes(4) + (12).to_bytes(4) + iv
+    recipient = EncryptedDataKey(NAMESPACE, info, sealed)
+    header, body = begin(Materials(data_key, (recipient,)), checked)
+    regular = max(0, len(plaintext) - 1) // FRAME_BYTES
+    out = bytearray(
+        regular * body.sealed_bytes + FINAL_OVERHEAD + len(plaintext) - regular * FRAME_BYTES
+    )
+    view = memoryview(out)
+    place = body.seal(1, memoryview(plaintext)[: regular * FRAME_BYTES], view)
+    body.seal_final(regular + 1, plaintext[regular * FRAME_BYTES :], view[place:])
+    return header + bytes(out)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+contexts = st.dictionaries(texts.filter(lambda k: not k.startswith("aws-")), texts, max_size=4)
+sizes = st.sampled_from([0, 1, FRAME_BYTES - 1, FRAME_BYTES, FRAME_BYTES + 1, 2 * FRAME_BYTES])
+
+
+@settings(max_examples=25, deadline=None)
+@given(sizes, contexts)
+def test_the_sdk_reads_what_we_write(sdk, size, context):
+    """Around frame boundaries, with any context."""
+    client, provider = sdk
+    plaintext = os.urandom(size)
+    opened, header = client.decrypt(source=write(plaintext, context), key_provider=provider)
+    assert opened == plaintext
+    assert header.encryption_context == context
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from([0, 1, 4095, 4096, 4097, 20_000]),
+    contexts,
+    st.sampled_from(
+        [
+            Algorithm.AES_256_GCM_HKDF_SHA512_COMMIT_KEY,
+            Algorithm.AES_256_GCM_HKDF_SHA512_COMMIT_KEY_ECDSA_P384,
+        ]
+    ),
+    st.sampled_from([4096, 0]),
+)
+def test_we_read_what_the_sdk_writes(sdk, size, context, algorithm, frame_length):
+    """With and without a signature, with frames and without."""
+    client, provider = sdk
+    plaintext = os.urandom(size)
+    message, _ = client.encrypt(
+        source=plaintext,
+        key_provider=provider,
+        encryption_context=context,
+        algorithm=algorithm,
+        frame_length=frame_length,
+    )
+    assert read(message, context) == plaintext
+
+
+def test_a_broken_signature_of_the_sdk_is_found(sdk):
+    """Changed, cut off, or followed by something."""
+    client, provider = sdk
+    message, _ = client.encrypt(source=b"signed", key_provider=provider)
+    for broken in (message[:-1], message[:-110], message + b"x", message[:-1] + b"\x00"):
+        with pytest.raises(IntegrityError):
+            read(broken)
+
+
+def test_the_sdk_refuses_our_chinese_suite(sdk, key):
+    """A private suite id is unknown to others, and they say so."""
+    from kmscore import envelope
+
+    client, provider = sdk
+    message = envelope.encrypt(b"x", key, suite="SM4_GCM")
+    with pytest.raises(Exception, match=r"(?i)algorithm|unknown"):
+        client.decrypt(source=message, key_provider=provider)

@@ -1,0 +1,290 @@
+"""Messages in memory: round trips, recipients, and everything that must be refused."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kmscore import envelope
+from kmscore.envelope import EnvelopeDecryptor, EnvelopeEncryptor
+from kmscore.envelope.frames import FINAL_OVERHEAD, FRAME_BYTES, FRAME_OVERHEAD
+from kmscore.envelope.header import MAX_RECIPIENTS
+from kmscore.errors import (
+    CiphertextInvalid,
+    IntegrityError,
+    InvalidRequest,
+    KeyNotFound,
+    KeyStateError,
+    KmsError,
+    LimitExceeded,
+    Unsupported,
+)
+
+SIZES = [0, 1, FRAME_BYTES - 1, FRAME_BYTES, FRAME_BYTES + 1, 2 * FRAME_BYTES, 300_000]
+
+
+@pytest.mark.parametrize("suite", ["AES_256_GCM", "SM4_GCM"])
+@pytest.mark.parametrize("size", SIZES)
+def test_what_was_encrypted_is_decrypted(cloud, key, size, suite):
+    """Around every boundary of frames, with the key or with the whole provider."""
+    plaintext = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    message = envelope.encrypt(plaintext, key, context={"a": "1"}, suite=suite)
+    assert envelope.decrypt(message, key, context={"a": "1"}) == plaintext
+    assert envelope.decrypt(message, cloud, context={"a": "1"}) == plaintext
+
+
+def test_the_overhead_is_small(key):
+    """Less than 0.03 % and 1 KiB."""
+    size = 40 * FRAME_BYTES
+    message = envelope.encrypt(bytes(size), key)
+    assert len(message) - size < size * 0.0003 + 1024
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.binary(max_size=300_000),
+    st.lists(st.integers(1, 100_000), max_size=8),
+    st.sampled_from(["AES_256_GCM", "SM4_GCM"]),
+)
+def test_pieces_of_any_size_make_the_same_message(key, data, cuts, suite):
+    """However the data and the message are cut, what comes out is what went in."""
+    encryptor = EnvelopeEncryptor(key, suite=suite)
+    message = b"".join(encryptor.update(piece) for piece in _cut(data, cuts))
+    message += encryptor.finalize()
+    decryptor = EnvelopeDecryptor(key)
+    plaintext = b"".join(decryptor.update(piece) for piece in _cut(message, cuts))
+    assert plaintext + decryptor.finalize() == data
+    assert envelope.decrypt(message, key) == data
+
+
+def _cut(data, cuts):
+    place = 0
+    for size in cuts:
+        yield data[place : place + size]
+        place += size
+    yield data[place:]
+
+
+def test_a_message_arrives_byte_by_byte(key):
+    """The slowest of senders."""
+    message = envelope.encrypt(b"slowly", key, context={"a": "b"})
+    decryptor = EnvelopeDecryptor(key, context={"a": "b"})
+    plaintext = b"".join(decryptor.update(message[n : n + 1]) for n in range(len(message)))
+    decryptor.finalize()
+    assert plaintext == b"slowly"
+
+
+def test_two_messages_share_nothing(key):
+    """Fresh data key, message id and message key each time."""
+    one, two = (envelope.encrypt(b"same", key) for _ in range(2))
+    assert one != two
+    assert envelope.inspect(one)["message_id"] != envelope.inspect(two)["message_id"]
+
+
+def test_any_of_several_recipients_opens_it(cloud, hsm, key, other):
+    """Across providers: the cloud's key or the HSM's."""
+    message = envelope.encrypt(b"for both", key, other, context={"a": "b"})
+    for opener in (key, other, cloud, hsm):
+        assert envelope.decrypt(message, opener, context={"a": "b"}) == b"for both"
+
+
+def test_a_recipient_that_cannot_is_passed_over(cloud, hsm, key, other):
+    """A disabled key is no obstacle while another recipient can."""
+    spare = cloud.create_key("AES_256")
+    message = envelope.encrypt(b"for both", spare, other)
+    spare.disable()
+    assert envelope.decrypt(message, cloud, hsm) == b"for both"
+    with pytest.raises(KeyStateError):
+        envelope.decrypt(message, cloud)
+
+
+def test_who_is_no_recipient_is_told_who_is(cloud, key, other):
+    """With names, so that one knows whom to ask."""
+    message = envelope.encrypt(b"x", key)
+    with pytest.raises(KeyNotFound) as caught:
+        envelope.decrypt(message, other)
+    assert f"kmscore/cloud {key.key_id}" in caught.value.hint
+
+
+def test_a_provider_of_another_name_is_tried_when_no_name_fits(cloud, hsm, key):
+    """Names are local to a configuration; the key id decides."""
+    message = envelope.encrypt(b"x", key).replace(b"kmscore/cloud", b"kmscore/where")
+    with pytest.raises(KeyNotFound):
+        envelope.decrypt(message, hsm)
+    with pytest.raises(IntegrityError, match="header"):
+        envelope.decrypt(message, cloud)
+
+
+@pytest.mark.parametrize("context", [None, {}, {"a": "2"}, {"a": "1", "b": "2"}, {"A": "1"}])
+def test_another_context_is_refused(key, context):
+    """Missing, wrong or longer: the same error as for a wrong ciphertext."""
+    message = envelope.encrypt(b"x", key, context={"a": "1"})
+    with pytest.raises(CiphertextInvalid):
+        envelope.decrypt(message, key, context=context)
+
+
+def test_reserved_context_keys_are_not_written(key):
+    """The specification keeps them for itself."""
+    with pytest.raises(InvalidRequest, match="reserved"):
+        envelope.encrypt(b"x", key, context={"aws-crypto-public-key": "mine"})
+
+
+def test_every_flipped_byte_is_found(key):
+    """In the header, in frames, in tags: nothing of the message can be changed."""
+    message = envelope.encrypt(b"p" * 40, key, context={"k": "v"})
+    for place in range(len(message)):
+        altered = bytearray(message)
+        altered[place] ^= 0x01
+        with pytest.raises(KmsError):
+            envelope.decrypt(bytes(altered), key, context={"k": "v"})
+
+
+def test_every_truncation_is_found(key):
+    """A message that ends too early is never taken for whole."""
+    message = envelope.encrypt(b"p" * 40, key)
+    for size in range(1, len(message)):
+        with pytest.raises(IntegrityError):
+            envelope.decrypt(message[:size], key)
+
+
+def test_what_follows_the_message_is_refused(key):
+    """One byte, or another message."""
+    message = envelope.encrypt(b"p", key)
+    for extra in (b"\x00", message):
+        with pytest.raises(IntegrityError, match="goes on"):
+            envelope.decrypt(message + extra, key)
+
+
+def _frames(key, frames=3):
+    message = envelope.encrypt(bytes(FRAME_BYTES) * frames + b"end", key)
+    width = FRAME_BYTES + FRAME_OVERHEAD
+    start = len(message) - FINAL_OVERHEAD - 3 - frames * width
+    pieces = [message[start + n * width :][:width] for n in range(frames)]
+    return message[:start], pieces, message[start + frames * width :]
+
+
+def test_frames_cannot_be_moved(key):
+    """Swapped, dropped, repeated, taken from another message, or without the final one."""
+    head, frames, end = _frames(key)
+    _, foreign, foreign_end = _frames(key)
+    forged = [
+        [frames[1], frames[0], frames[2], end],
+        [frames[0], frames[2], end],
+        [frames[0], frames[0], frames[1], frames[2], end],
+        [frames[0], foreign[1], frames[2], end],
+        [*frames, foreign_end],
+        [*frames],
+        [*frames[:2], end],
+        [end],
+    ]
+    for pieces in forged:
+        with pytest.raises(IntegrityError):
+            envelope.decrypt(head + b"".join(pieces), key)
+    assert envelope.decrypt(head + b"".join([*frames, end]), key)
+
+
+def test_only_authentic_frames_come_out_and_an_error_is_for_good(key):
+    """What was given out before the error was right; after it nothing comes any more."""
+    head, frames, end = _frames(key)
+    altered = bytearray(frames[1])
+    altered[100] ^= 1
+    decryptor = EnvelopeDecryptor(key)
+    assert decryptor.update(head + frames[0]) == bytes(FRAME_BYTES)
+    for piece in (bytes(altered), frames[1], end):
+        with pytest.raises(IntegrityError, match="frame 2 of the message was altered"):
+            decryptor.update(piece)
+    with pytest.raises(IntegrityError):
+        decryptor.finalize()
+
+
+@pytest.mark.parametrize(
+    ("head", "error"),
+    [
+        (b"\x01\x80\x00\x14", Unsupported),
+        (b"\x02\x00\x14", Unsupported),
+        (b"\x02\x01\x78", Unsupported),
+        (b"\x03", IntegrityError),
+        (b"PK\x03\x04", IntegrityError),
+        (b"\x02\x04\x78" + bytes(32) + b"\xff\xff", IntegrityError),
+        (b"\x02\x04\x78" + bytes(32) + b"\x00\x00\x00\x00", IntegrityError),
+        (b"\x02\x04\x78" + bytes(32) + b"\x00\x00\xff\xff", IntegrityError),
+        (b"\x02\x04\x78" + bytes(32) + b"\x00\x03\x00\x01\x00", IntegrityError),
+    ],
+)
+def test_what_is_no_readable_message_is_refused(key, head, error):
+    """Other versions and suites by name, nonsense and absurd lengths without allocating them."""
+    with pytest.raises(error):
+        envelope.decrypt(head + bytes(400), key)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(min_size=1, max_size=200))
+def test_any_bytes_give_an_error_of_the_tree(key, data):
+    """The reader of untrusted bytes raises nothing else."""
+    for start in (b"", b"\x02\x04\x78" + bytes(32)):
+        with pytest.raises(KmsError):
+            envelope.decrypt(start + data, key)
+
+
+def test_a_header_that_never_ends_is_given_up(key):
+    """At 1 MiB, however it is sent."""
+    decryptor = EnvelopeDecryptor(key)
+    big = b"\xff\xff" + bytes(65535)
+    head = b"\x02\x04\x78" + bytes(32) + b"\x00\x00\x00\x40" + big * 60
+    with pytest.raises(IntegrityError, match="too long"):
+        decryptor.update(head)
+
+
+def test_recipients_are_bounded(key):
+    """None, one twice, too many."""
+    with pytest.raises(InvalidRequest, match="at least one"):
+        envelope.encrypt(b"x")
+    with pytest.raises(InvalidRequest, match="twice"):
+        envelope.encrypt(b"x", key, key)
+    with pytest.raises(LimitExceeded):
+        envelope.encrypt(b"x", *[key] * (MAX_RECIPIENTS + 1))
+
+
+def test_an_unknown_suite_is_answered_with_the_known_ones(key):
+    """AES_256_GCM and SM4_GCM."""
+    with pytest.raises(InvalidRequest, match="SM4_GCM"):
+        envelope.encrypt(b"x", key, suite="AES_128_ECB")
+
+
+def test_a_finished_encryptor_takes_no_more(key):
+    """A message has one end."""
+    encryptor = EnvelopeEncryptor(key)
+    encryptor.finalize()
+    with pytest.raises(InvalidRequest, match="finished"):
+        encryptor.update(b"x")
+
+
+def test_rewrapping_changes_who_can_open_it(cloud, hsm, key, other):
+    """Under a fresh data key and message id: who is dropped has nothing to go on."""
+    message = envelope.encrypt(b"moving house", key, context={"a": "b"}, suite="SM4_GCM")
+    moved = envelope.rewrap(message, [key], [other], context={"a": "b"})
+    assert envelope.decrypt(moved, hsm, context={"a": "b"}) == b"moving house"
+    with pytest.raises(KeyNotFound):
+        envelope.decrypt(moved, key, context={"a": "b"})
+    before, after = envelope.inspect(message), envelope.inspect(moved)
+    assert before["message_id"] != after["message_id"]
+    assert before["suite"] == after["suite"] == "0x8478"
+    assert key.decrypt(_data_key(message), context={"a": "b"}) != other.decrypt(
+        _data_key(moved), context={"a": "b"}
+    )
+
+
+def _data_key(message):
+    from kmscore.envelope.whole import read_message_header
+
+    return read_message_header(message).recipients[0].ciphertext
+
+
+def test_inspection_needs_no_key(key):
+    """All that is public."""
+    message = envelope.encrypt(b"x", key, context={"file": "a"})
+    shown = envelope.inspect(message)
+    assert shown["context"] == {"file": "a"}
+    assert shown["suite"] == "0x0478"
+    assert shown["recipients"][0]["key"] == key.key_id
+    with pytest.raises(IntegrityError, match="cut off"):
+        envelope.inspect(message[:50])
