@@ -84,18 +84,18 @@ class SqliteStore(Store):
     """
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
-        self.path = path
+        self.path = path.absolute()
         self._create = create
-        self._rows = Rows(f"keystore {path}")
+        self._rows = Rows(f"keystore {self.path}")
         self._writing = threading.RLock()
         self._reading = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._epoch = 0
-        self._refusal = ""
+        self._closed = False
         self._paused = False
         with _GATE:
-            make_private(path, create=create)
+            make_private(self.path, create=create)
             _STORES.add(self)
         try:
             self.change_counter()
@@ -213,7 +213,7 @@ class SqliteStore(Store):
     def close(self) -> None:
         """Give the file back; may be called twice."""
         with self._writing, self._reading:
-            self._refusal = "was closed"
+            self._closed = True
             self._disconnect()
 
     # --- Forks -------------------------------------------------------------------------------
@@ -241,19 +241,22 @@ class SqliteStore(Store):
             self._reading.release()
             self._writing.release()
         elif in_child:
-            # Half a transaction is the parent's: to use or even close it would harm the file.
-            _ABANDONED.append((self._writer, self._reader))
+            # Half a transaction is the parent's: to use or even close it would harm the file, and
+            # SQLite takes the parent's locks for those of any connection to it in this process.
+            _abandon(self.path, self._writer, self._reader)
             self._writer = self._reader = None
             self._writing = threading.RLock()
             self._reading = threading.Lock()
-            self._refusal = "was inherited in the middle of a write transaction"
 
     # --- Inside ------------------------------------------------------------------------------
 
     def _connect(self) -> sqlite3.Connection:
-        if self._refusal:
+        if self._closed:
+            raise InternalError(f"keystore {self.path} was closed", hint="Open the provider again")
+        if os.path.realpath(self.path) in _ABANDONED:
             raise InternalError(
-                f"keystore {self.path} {self._refusal}", hint="Open the provider again"
+                f"keystore {self.path} was being written when this process was forked",
+                hint="Fork at another moment, or start a new process instead",
             )
         return connect(self.path)
 
@@ -359,8 +362,17 @@ _GATE: Final = threading.Lock()
 """Held while a store is added, and throughout a fork."""
 
 _STORES: Final[weakref.WeakSet[SqliteStore]] = weakref.WeakSet()
-_ABANDONED: Final[list[tuple[sqlite3.Connection | None, ...]]] = []
-"""Kept, so that nothing closes them."""
+_ABANDONED: Final[set[str]] = set()
+"""Files whose connections crossed a fork: of no use in this process."""
+
+
+def _abandon(path: Path, *connections: sqlite3.Connection | None) -> None:
+    import ctypes
+
+    _ABANDONED.add(os.path.realpath(path))
+    for connection in connections:
+        # One reference too many: nothing closes it, not even the end of the interpreter.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def _before_fork() -> None:

@@ -194,26 +194,28 @@ def roll_back(connection: sqlite3.Connection) -> None:
 
 def failure(path: Path, error: sqlite3.Error) -> KmsError:
     """What a failure of SQLite means for who uses the keystore."""
-    name: str = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
+    # The low byte is the primary code (sqlite.org/rescode); errors of Python's own have none.
+    primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF
+    name: str = getattr(error, "sqlite_errorname", "").replace("unknown", "")
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return Unavailable(
             f"keystore {path} is held by another process",
             hint="Try again, and see which process holds it",
             code=name,
         )
-    if name.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
+    if primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return Unavailable(
             f"keystore {path} cannot be written or read: the disk is full or failing",
             hint="Nothing was changed; make room and try again",
             code=name,
         )
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return IntegrityError(
             f"keystore {path} is damaged, or no keystore",
             hint="Restore it from a backup",
             code=name,
         )
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+    if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return ConfigError(
             f"keystore {path} cannot be opened for reading and writing",
             hint="Check that the file is where it was, and who owns it and its folder",

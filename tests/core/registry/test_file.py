@@ -140,6 +140,14 @@ def test_an_empty_file_becomes_a_keystore_only_where_one_may_be_made(path):
     SqliteStore(path, create=False).close()
 
 
+def test_who_comes_second_finds_the_tables_made(registry, key_id, path):
+    """Two processes may both have found the file empty: nothing is made twice."""
+    connection = sqlite_file.connect(path)
+    sqlite_file._make_tables(connection, path)
+    connection.close()
+    assert registry.find(key_id).version == 1
+
+
 def test_a_file_of_a_newer_version(path):
     """It is refused, and says what helps."""
     SqliteStore(path).close()
@@ -239,6 +247,33 @@ def test_a_provider_that_hands_over_something_else_is_told(registry, keys):
     assert registry.count() == 0
 
 
+def test_rows_of_the_wrong_kind_are_refused(registry, key_id):
+    """Whoever writes a number where there is none is told that it is a defect."""
+    record = registry.find(key_id)
+    with pytest.raises(InternalError, match="cannot store BLOB"), registry._store.write() as writer:
+        writer.update_key(record._replace(created_at=b"noon"))
+    assert registry.find(key_id) == record
+
+
+def test_named_values_belong_to_the_provider(registry):
+    """They are written with everything else, or not at all."""
+    store = registry._store
+    with store.write() as writer:
+        assert writer.meta("salt") is None
+        writer.put_meta("salt", b"1")
+        writer.put_meta("salt", b"2")
+        assert writer.meta("salt") == b"2"
+        assert store.meta("salt") is None
+    assert store.meta("salt") == b"2"
+
+
+def test_the_versions_of_a_key_are_in_order(registry, keys, key_id):
+    """The oldest first, for who wants them all."""
+    registry.rotate(key_id, keys.make)
+    assert [version.number for version in registry._store.versions(key_id)] == [1, 2]
+    assert registry._store.version(key_id, 2) == registry.version(key_id, 2)
+
+
 def test_a_closed_store_says_so(registry, key_id):
     """Closing twice is fine; using it afterwards is a defect of the caller."""
     registry.close()
@@ -261,6 +296,8 @@ def test_a_file_that_vanished_is_no_new_keystore(registry, path, key_id):
     store.resume(in_child=False)
     with pytest.raises(ConfigError, match="where it was"):
         registry.find(key_id)
+    with pytest.raises(ConfigError, match="where it was"), store.write():
+        raise AssertionError
     assert not path.exists()
 
 
