@@ -83,7 +83,7 @@ class Stage:
 
 def _marks(out: TextIO) -> tuple[str, str]:
     try:
-        "✓✗".encode(getattr(out, "encoding", None) or "ascii")
+        "✓✗".encode(getattr(out, "encoding", None) or "utf-8")
     except (UnicodeEncodeError, LookupError):
         return "ok", "FAIL"
     return "✓", "✗"
