@@ -1,5 +1,7 @@
 """Bring your own key: import parameters, material, its expiry and its return."""
 
+from contextlib import contextmanager
+
 import pytest
 
 from kmscore.algorithms import KeyState, WrappingAlgorithm
@@ -368,6 +370,24 @@ def test_the_provider_is_told_of_material_that_was_made_in_vain(registry, keys, 
         registry.create(keys.new(alias="db"), slow)
     assert destroyed == made
     assert len(made) == 1
+
+
+def test_an_interruption_destroys_nothing(registry, keys, destroyed, monkeypatch):
+    """After Ctrl-C nobody knows whether the version got into the store: here it did."""
+    write = registry._store.write
+
+    @contextmanager
+    def interrupted():
+        with write() as writer:
+            yield writer
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry._store, "write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            keys.create(alias="db")
+    assert destroyed == []
+    assert registry.usable(registry.find("db").key_id, Purpose.ENCRYPT).version == 1
 
 
 def test_what_cannot_be_destroyed_stays(registry, keys):

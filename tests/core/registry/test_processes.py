@@ -185,6 +185,21 @@ for rounds in range(4):
     assert said == ["child", "DISABLED", "parent", "1"] * 24
 
 
+def test_what_was_remembered_before_a_fork_does_not_count_after_it(registry, other, key_id):
+    """SQLite counts changes from the same number again in every new connection."""
+    store = registry._store
+    for _ in range(3):
+        store.pause()
+        store.resume(in_child=False)
+        registry.usable(key_id, Purpose.ENCRYPT)
+        store.pause()
+        other.disable(key_id)
+        store.resume(in_child=False)
+        with pytest.raises(KeyStateError, match="DISABLED"):
+            registry.usable(key_id, Purpose.ENCRYPT)
+        other.enable(key_id)
+
+
 def test_what_a_forked_child_writes_outlives_its_parent(run, path):
     """The parent closes the keystore and ends; the child writes on, and is killed."""
     said = run("""

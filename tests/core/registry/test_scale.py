@@ -5,8 +5,9 @@ Costs are counted in steps of SQLite's virtual machine, so that nothing depends 
 
 import pytest
 
+from kmscore.algorithms import KeySpec, KeyState, KeyUsage, Origin, WrappingAlgorithm
 from kmscore.registry import Purpose, Registry, SqliteStore
-from kmscore.registry.model import KeyRecord, VersionRecord
+from kmscore.registry.model import ImportJob, KeyRecord, VersionRecord
 
 FEW, MANY = 100, 20_000
 
@@ -48,10 +49,10 @@ def crowded(tmp_path_factory):
                 key_id = f"00000000-0000-4000-8000-{number:012}"
                 record = KeyRecord(
                     key_id,
-                    "AES_256",  # type: ignore[arg-type]  # as the row has it
-                    "ENCRYPT_DECRYPT",  # type: ignore[arg-type]
-                    "EXTERNAL",  # type: ignore[arg-type]
-                    "ENABLED",  # type: ignore[arg-type]
+                    KeySpec.AES_256,
+                    KeyUsage.ENCRYPT_DECRYPT,
+                    Origin.EXTERNAL,
+                    KeyState.ENABLED,
                     1,
                     f"key-{number}",
                     version=1,
@@ -59,6 +60,8 @@ def crowded(tmp_path_factory):
                 )
                 writer.insert_key(record)
                 writer.insert_version(VersionRecord(key_id, 1, 1, bytes(60)))
+                wrapping = WrappingAlgorithm.RSAES_OAEP_SHA_256
+                writer.put_job(ImportJob(key_id, wrapping, bytes(32), bytes(60), 2**33))
         return registry
 
     yield {count: fill(count) for count in (FEW, MANY)}
