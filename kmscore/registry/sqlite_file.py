@@ -71,6 +71,9 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT R
 _OLDEST_SQLITE: Final = (3, 37, 0)
 """The first SQLite that has STRICT tables."""
 
+_SERIALIZED: Final = 3
+"""`sqlite3.threadsafety` of a library whose connections threads may share."""
+
 
 def make_private(path: Path, *, create: bool) -> None:
     """Make the file with mode 0600 if it is not there, and refuse one that others may use.
@@ -138,10 +141,10 @@ def prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> None
         IntegrityError: It is another kind of database.
         Unsupported: A newer kmscore wrote it, or this Python's SQLite is too old.
     """
-    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE or sqlite3.threadsafety != _SERIALIZED:
         raise Unsupported(
-            f"SQLite {sqlite3.sqlite_version} is too old for a keystore",
-            hint="Use a Python with SQLite 3.37 or newer",
+            f"SQLite {sqlite3.sqlite_version} is too old for a keystore, or not safe with threads",
+            hint="Use a Python with SQLite 3.37 or newer, built as usual",
         )
     # Another process may be making the tables right now; it marks the file in that transaction.
     is_empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]

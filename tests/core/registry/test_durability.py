@@ -65,7 +65,7 @@ registry.rotate(sys.argv[2], die)
 
 def test_a_full_disk(registry, keys, key_id):
     """Unavailable, with nothing half-written; the key that was there still works."""
-    writer = registry._store._writer
+    writer = registry._store._file._writer
     pages = writer.execute("PRAGMA page_count").fetchone()[0]
     writer.execute(f"PRAGMA max_page_count = {pages}")
     made = [key_id]
@@ -138,7 +138,7 @@ def test_a_disk_without_room_for_one_more_file(path, monkeypatch):
 
 def test_a_commit_that_fails_is_rolled_back(registry, keys, key_id, path, other):
     """The error is of ours, and the next write works."""
-    writer = registry._store._writer
+    writer = registry._store._file._writer
     writer.set_authorizer(
         lambda action, first, *_: (
             sqlite3.SQLITE_DENY
@@ -181,6 +181,6 @@ def test_what_is_destroyed_is_not_left_in_the_file(registry, keys, clock, path, 
 def test_durable_means_flushed(registry, key_id):
     """The settings that a commit's durability rests on (sqlite.org/pragma: 2 is FULL)."""
     settings = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "foreign_keys": 1}
-    writer = registry._store._writer
+    writer = registry._store._file._writer
     for name, value in settings.items():
         assert writer.execute(f"PRAGMA {name}").fetchone() == (value,)

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from kmscore.errors import ConfigError, IntegrityError, InternalError, Unavailable, Unsupported
-from kmscore.registry import Purpose, SqliteStore, sqlite, sqlite_file
+from kmscore.registry import Purpose, SqliteStore, sqlite_connections, sqlite_file
 
 
 def mode(path):
@@ -173,9 +173,10 @@ def test_a_damaged_file(registry, keys, path):
     store.close()
 
 
-def test_an_old_sqlite_is_refused(path, monkeypatch):
-    """Before anything is written."""
-    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
+@pytest.mark.parametrize(("fact", "value"), [("sqlite_version_info", (3, 36)), ("threadsafety", 1)])
+def test_an_unfit_sqlite_is_refused(path, monkeypatch, fact, value):
+    """Too old, or built without care for threads: refused before anything is written."""
+    monkeypatch.setattr(sqlite3, fact, value)
     with pytest.raises(Unsupported, match=r"SQLite 3\.37"):
         SqliteStore(path)
     assert path.stat().st_size == 0
@@ -192,7 +193,7 @@ def test_a_file_system_without_shared_memory_is_refused(path, monkeypatch):
             check_same_thread=False,
         )
 
-    monkeypatch.setattr(sqlite, "connect", connect)
+    monkeypatch.setattr(sqlite_connections, "connect", connect)
     with pytest.raises(ConfigError, match="local disk"):
         SqliteStore(path)
 
@@ -214,6 +215,14 @@ def test_writers_wait_for_each_other_but_not_for_ever(path, key_id, registry, mo
     with store.write() as writer:
         assert writer.key(key_id) is not None
     store.close()
+
+
+def test_a_watch_that_fails_is_an_error(registry, key_id):
+    """When SQLite cannot say whether something changed, no key is used."""
+    registry.usable(key_id, Purpose.ENCRYPT)
+    registry._store._file._watcher.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
+    with pytest.raises(InternalError, match="not authorized"):
+        registry.usable(key_id, Purpose.ENCRYPT)
 
 
 def test_a_write_within_a_write_is_refused(registry, keys, key_id):
@@ -290,12 +299,14 @@ def test_a_closed_store_says_so(registry, key_id):
 def test_a_file_that_vanished_is_no_new_keystore(registry, path, key_id):
     """A store that must open it again does not make an empty one in its place."""
     store = registry._store
-    store.pause()
+    store._file.pause()
     for file in (path, *companions(path)):
         file.unlink(missing_ok=True)
-    store.resume(in_child=False)
+    store._file.resume(in_child=False)
     with pytest.raises(ConfigError, match="where it was"):
         registry.find(key_id)
+    with pytest.raises(ConfigError, match="where it was"):
+        registry.usable(key_id, Purpose.ENCRYPT)
     with pytest.raises(ConfigError, match="where it was"), store.write():
         raise AssertionError
     assert not path.exists()

@@ -1,12 +1,13 @@
 """Threads, processes and forks: everybody sees the same keys, and nobody loses any."""
 
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from kmscore.algorithms import KeyState
-from kmscore.errors import AlreadyExists, KeyNotFound, KeyStateError
+from kmscore.errors import AlreadyExists, InternalError, KeyNotFound, KeyStateError
 from kmscore.registry import Purpose, Registry, SqliteStore
 
 
@@ -81,6 +82,22 @@ def test_a_disabled_key_is_never_used_by_any_thread(registry, other, key_id):
 
     together(6, work)
     assert wrong == []
+
+
+def test_a_store_is_closed_under_threads_that_use_it(registry, key_id):
+    """Each gets its answer, or is told; nothing crashes."""
+    began = threading.Barrier(5)
+
+    def work(number):
+        began.wait()
+        if not number:
+            registry.close()
+            return None
+        with pytest.raises(InternalError, match="was closed"):
+            [registry.usable(key_id, Purpose.ENCRYPT) for _ in itertools.count()]
+        return number
+
+    assert together(5, work) == [None, 1, 2, 3, 4]
 
 
 # --- Processes -------------------------------------------------------------------------------
@@ -189,12 +206,12 @@ def test_what_was_remembered_before_a_fork_does_not_count_after_it(registry, oth
     """SQLite counts changes from the same number again in every new connection."""
     store = registry._store
     for _ in range(3):
-        store.pause()
-        store.resume(in_child=False)
+        store._file.pause()
+        store._file.resume(in_child=False)
         registry.usable(key_id, Purpose.ENCRYPT)
-        store.pause()
+        store._file.pause()
         other.disable(key_id)
-        store.resume(in_child=False)
+        store._file.resume(in_child=False)
         with pytest.raises(KeyStateError, match="DISABLED"):
             registry.usable(key_id, Purpose.ENCRYPT)
         other.enable(key_id)
@@ -315,34 +332,50 @@ say(registry.find(key_id).version)
     assert said == ["refused", "2"]
 
 
-def test_a_fork_in_the_middle_of_reading_is_refused_in_the_child(run):
-    """As from a signal's handler, which may run at any moment."""
-    said = run("""
+@pytest.mark.parametrize(
+    ("enter", "leave"),
+    [
+        ("file._reading.acquire()", "file._reading.release()"),
+        ("file._watching.append(None)", "file._watching.pop()"),
+    ],
+)
+def test_a_fork_in_the_middle_of_reading_is_refused_in_the_child(run, enter, leave):
+    """As from a signal's handler, which may run at any moment; the parent goes on."""
+    said = run(
+        """
 from kmscore.registry import sqlite_file
 sqlite_file.BUSY_SECONDS = 0.01
-registry = Registry(SqliteStore(PATH))
+store = SqliteStore(PATH)
+file = store._file
+registry = Registry(store)
 key_id = registry.create(NEW, make).key_id
-with registry._store._reading:
-    child = os.fork()
+registry.usable(key_id, Purpose.ENCRYPT)
+exec(sys.argv[2])
+child = os.fork()
 if child == 0:
     try:
-        registry.find(key_id)
+        registry.usable(key_id, Purpose.ENCRYPT)
     except InternalError:
         say("refused")
     sys.exit()
 os.waitpid(child, 0)
-say(registry.rotate(key_id, make).version)
-""")
+exec(sys.argv[3])
+registry.rotate(key_id, make)
+say(registry.usable(key_id, Purpose.ENCRYPT).version)
+""",
+        enter,
+        leave,
+    )
     assert said == ["refused", "2"]
 
 
 def test_a_fork_that_was_not_announced_is_refused_in_the_child(run):
     """A C program that forks tells Python afterwards only."""
     said = run("""
-from kmscore.registry import sqlite
+from kmscore.registry import sqlite_connections
 registry = Registry(SqliteStore(PATH))
 key_id = registry.create(NEW, make).key_id
-sqlite._after_fork_in_child()
+sqlite_connections._after_fork_in_child()
 try:
     registry.find(key_id)
 except InternalError:

@@ -22,7 +22,7 @@ class Meter:
     def of(self, work):
         """The steps of a piece of work."""
         store = self.registry._store
-        connections = (store._writer, store._reader)
+        connections = (store._file._writer, store._file._reader)
         for connection in connections:
             connection.set_progress_handler(self.count, 1)
         self.steps = 0
