@@ -7,10 +7,10 @@ them.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import threading
-import time
 import weakref
 from contextlib import suppress
 from pathlib import Path
@@ -21,12 +21,9 @@ from kmscore.registry import sqlite_file
 from kmscore.registry.rows import Row
 from kmscore.registry.sqlite_file import connect, failure, make_private, prepare
 
-_EPOCH: Final = 1 << 32
-"""More than SQLite's own counter can reach, so that no count of two connections is the same."""
-
 
 class Connections:
-    """One connection that writes, one that reads, and one that watches for changes.
+    """One connection that writes, one that reads, and one per thread that watches for changes.
 
     Args:
         path: The file, in a folder that exists.
@@ -44,11 +41,10 @@ class Connections:
         self._reading = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
-        # Asked by all threads at once, so without a lock: see `change_counter`.
-        self._watcher: sqlite3.Connection | None = None
-        self._watching: list[None] = []
-        self._own = _OwnQuery()
-        self._epoch = 0
+        self._own = _Own()
+        self._watchers: weakref.WeakSet[_Watcher] = weakref.WeakSet()
+        self._numbers = itertools.count()
+        self._changes = 0
         self._closed = False
         self._paused = False
         with _GATE:
@@ -61,26 +57,29 @@ class Connections:
             raise
 
     def change_counter(self) -> int:
-        """SQLite's own count of commits by others: the writer is another to the watcher.
+        """A number that nobody was given before the last commit that can be seen now.
 
-        About 1.5 µs, in any number of threads. A lock would be handed from thread to thread at
-        every call and cost several times that. Instead each thread has a statement of its own,
-        SQLite keeps the connection whole, and who wants to close it waits until nobody is inside.
+        About 1.5 µs, in any number of threads: each has a connection of its own to ask SQLite
+        whether others have committed. One for all would not do: with a lock, threads would wait
+        for each other longer than everything else takes; without, statements that overlap share a
+        snapshot, and a busy process would never see anything new.
         """
+        watcher = self._own.watcher
         while True:
-            self._watching.append(None)
-            try:
-                watcher = self._watcher
-                if watcher is not None:
-                    changes: int = watcher.execute(self._own.query).fetchone()[0]
-                    return self._epoch + changes
-            except sqlite3.Error as error:
-                raise failure(self.path, error) from error
-            finally:
-                self._watching.pop()
-            with self._reading:
-                if self._watcher is None:
-                    self._open_watcher()
+            with watcher.lock:
+                if watcher.connection is not None:
+                    try:
+                        query = watcher.connection.execute("PRAGMA data_version")
+                        version: int = query.fetchone()[0]
+                    except sqlite3.Error as error:
+                        raise failure(self.path, error) from error
+                    if version != watcher.seen:
+                        # Each number is set once only, so none ever comes back. This comes first:
+                        # an interruption in between makes one number too many, not too few.
+                        self._changes = next(self._numbers)
+                        watcher.seen = version
+                    return self._changes
+            self._open_watcher(watcher)
 
     def fetch(self, query: str, values: tuple[Any, ...]) -> list[Row]:
         """All rows of a query, in a snapshot of its own."""
@@ -104,7 +103,6 @@ class Connections:
         """Give the file back; may be called twice."""
         with self.writing, self._reading:
             self._closed = True
-            self._quiesce()
             self._disconnect()
 
     # --- Forks -------------------------------------------------------------------------------
@@ -122,12 +120,10 @@ class Connections:
         if not self._reading.acquire(timeout=sqlite_file.BUSY_SECONDS):
             self.writing.release()
             return
-        if not self._quiesce():
+        self._paused = self._disconnect()
+        if not self._paused:
             self._reading.release()
             self.writing.release()
-            return
-        self._disconnect()
-        self._paused = True
 
     def resume(self, *, in_child: bool) -> None:
         """After a fork: go on, with new connections when they are needed."""
@@ -138,8 +134,12 @@ class Connections:
         elif in_child:
             # Half a transaction is the parent's: to use or even close it would harm the file, and
             # SQLite takes the parent's locks for those of any connection to it in this process.
-            _abandon(self.path, self._writer, self._reader, self._watcher)
-            self._writer = self._reader = self._watcher = None
+            _abandon(self.path, self._writer, self._reader)
+            self._writer = self._reader = None
+            for watcher in self._watchers:
+                _abandon(self.path, watcher.connection)
+                watcher.connection = None
+                watcher.lock = threading.Lock()
             self.writing = threading.RLock()
             self._reading = threading.Lock()
 
@@ -165,40 +165,55 @@ class Connections:
         self._reader = reader
         return reader
 
-    def _open_watcher(self) -> None:
-        try:
-            watcher = self._connect()
-        except sqlite3.Error as error:
-            raise failure(self.path, error) from error
-        self._epoch += _EPOCH
-        self._watcher = watcher
+    def _open_watcher(self, watcher: _Watcher) -> None:
+        with self._reading:
+            try:
+                connection = self._connect()
+            except sqlite3.Error as error:
+                raise failure(self.path, error) from error
+            watcher.connection = connection
+            watcher.seen = None
+            self._watchers.add(watcher)
 
-    def _quiesce(self) -> bool:
-        """Wait until no thread asks for the change counter; False when one does not come back."""
-        watcher, self._watcher = self._watcher, None
-        deadline = time.monotonic() + sqlite_file.BUSY_SECONDS
-        while self._watching:
-            if time.monotonic() > deadline:
-                self._watcher = watcher
+    def _disconnect(self) -> bool:
+        """Close all, for who holds both locks; False when a thread does not let go of its own."""
+        for watcher in self._watchers:
+            if not watcher.lock.acquire(timeout=sqlite_file.BUSY_SECONDS):
                 return False
-            time.sleep(0.0001)
-        if watcher is not None:
             watcher.close()
-        return True
-
-    def _disconnect(self) -> None:
+            watcher.lock.release()
         for connection in (self._writer, self._reader):
             if connection is not None:
                 with suppress(sqlite3.Error):
                     connection.close()
         self._writer = self._reader = None
+        return True
 
 
-class _OwnQuery(threading.local):
-    """The same question in words of each thread's own, so that none shares a prepared statement."""
+class _Watcher:
+    """A thread's own connection, and the count of commits that it last saw.
+
+    Attributes:
+        lock: Held by the thread while it asks, and by who closes the connection meanwhile.
+    """
 
     def __init__(self) -> None:
-        self.query = f"PRAGMA data_version -- {threading.get_ident()}"
+        self.lock = threading.Lock()
+        self.connection: sqlite3.Connection | None = None
+        self.seen: int | None = None
+
+    def close(self) -> None:
+        """Close the connection; the thread opens another one when it next asks."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    __del__ = close  # when the thread ends
+
+
+class _Own(threading.local):
+    def __init__(self) -> None:
+        self.watcher = _Watcher()
 
 
 _GATE: Final = threading.Lock()

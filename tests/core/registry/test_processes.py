@@ -1,5 +1,6 @@
 """Threads, processes and forks: everybody sees the same keys, and nobody loses any."""
 
+import gc
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -57,31 +58,42 @@ def test_one_of_many_gets_the_name(registry, keys):
     assert registry.count() == 1
 
 
-def test_a_disabled_key_is_never_used_by_any_thread(registry, other, key_id):
-    """While others use it, it is disabled: who asks after that is refused."""
+def test_a_disabled_key_is_refused_however_busy_the_threads_are(registry, other, key_id):
+    """Threads that use a key without a pause all see at the next call that it is disabled."""
     disabled = threading.Event()
-    wrong = []
 
-    def use(number):
+    def use():
         while True:
             was_disabled = disabled.is_set()
             try:
                 registry.usable(key_id, Purpose.ENCRYPT)
             except KeyStateError:
-                return
+                return "refused"
             if was_disabled:
-                wrong.append(number)
-                return
+                return "used"
 
     def work(number):
         if number:
-            use(number)
-        else:
-            other.disable(key_id)
-            disabled.set()
+            return use()
+        other.disable(key_id)
+        disabled.set()
+        return "disabled"
 
-    together(6, work)
-    assert wrong == []
+    for _ in range(20):
+        disabled.clear()
+        assert together(6, work) == ["disabled"] + ["refused"] * 5
+        other.enable(key_id)
+
+
+def test_threads_leave_no_connection_behind(registry, key_id):
+    """Each has one of its own to watch for changes, and gives it back at its end."""
+    file = registry._store._file
+    for _ in range(3):
+        together(5, lambda number: registry.usable(key_id, Purpose.ENCRYPT))
+    gc.collect()
+    assert len(file._watchers) == 0
+    registry.usable(key_id, Purpose.ENCRYPT)
+    assert len(file._watchers) == 1
 
 
 def test_a_store_is_closed_under_threads_that_use_it(registry, key_id):
@@ -336,7 +348,7 @@ say(registry.find(key_id).version)
     ("enter", "leave"),
     [
         ("file._reading.acquire()", "file._reading.release()"),
-        ("file._watching.append(None)", "file._watching.pop()"),
+        ("file._own.watcher.lock.acquire()", "file._own.watcher.lock.release()"),
     ],
 )
 def test_a_fork_in_the_middle_of_reading_is_refused_in_the_child(run, enter, leave):
