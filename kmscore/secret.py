@@ -91,7 +91,7 @@ def _from_prompt(text: str, where: str) -> bytes:
     import getpass
     import sys
 
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigError(
             f"{where} asks for a secret, and there is no terminal to ask at",
             hint="Refer to a file or an environment variable instead",

@@ -20,9 +20,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     # A process that lives for a moment has no garbage worth looking for, at its end least of all.
     gc.set_threshold(50_000)
-    from kmscore.cli.app import run
-
     try:
+        from kmscore.cli.app import run
+
         return run(given)
+    except KeyboardInterrupt:
+        return 130
     finally:
         gc.freeze()

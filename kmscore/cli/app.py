@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from kmscore.cli.session import Session, common_options, session_of
+from kmscore.cli.session import DISK_FULL, Session, common_options, session_of
 from kmscore.errors import (
     AuthenticationFailed,
     ConfigError,
@@ -115,22 +113,22 @@ def run(arguments: list[str]) -> int:
     try:
         result = app.main(arguments, "kmscore", standalone_mode=False, obj=session)
     except click.UsageError as error:
+        # An option that click does not know kept it from looking at the others.
+        session.json = session.json or "--json" in arguments
         return _usage(error, session)
     except click.ClickException as error:
         return _report(error.message, "", session, FAILED)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except KmsError as error:
+    except Exception as error:  # noqa: BLE001 - above this there is nobody
         if session.debug:
-            raise
-        return _kms_error(error, session)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not complain at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
-    except Exception as error:
-        if session.debug:
-            raise
+            import traceback
+
+            traceback.print_exception(error)
+        if isinstance(error, KmsError):
+            return _kms_error(error, session)
+        if isinstance(error, OSError):
+            return _os_error(error, session)
         text = f"unexpected {type(error).__name__}"
         return _report(text, "This is a defect: run again with --debug", session, FAILED)
     return result if isinstance(result, int) else OK
@@ -156,6 +154,12 @@ def _kms_error(error: KmsError, session: Session) -> int:
         if hint:
             click.echo(f"hint: {hint}", err=True)
     return exit_code(error)
+
+
+def _os_error(error: OSError, session: Session) -> int:
+    """Trouble with a file, or with standard output, which has no name."""
+    text = f"{error.filename or 'standard output'}: {error.strerror}"
+    return _report(text, "", session, UNAVAILABLE if error.errno in DISK_FULL else FAILED)
 
 
 def exit_code(error: KmsError) -> int:

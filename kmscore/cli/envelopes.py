@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from kmscore.cli.session import Session, common_options, is_terminal, pass_session
-from kmscore.cli.streams import context_option, parse_context
+from kmscore.cli.streams import (
+    context_option,
+    parse_context,
+    standard_input,
+    standard_output,
+)
 from kmscore.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -188,7 +193,7 @@ def inspect(session: Session, source: str | None) -> None:
     from kmscore.envelope.whole import describe
 
     if source in (None, "-"):
-        shown: dict[str, Any] = look(sys.stdin.buffer.read(PIECE))
+        shown: dict[str, Any] = look(standard_input().read(PIECE))
     else:
         shown = describe(inspect_file(str(source)))
     lines = [f"suite:      {shown['suite']} {shown['suite_name']}"]
@@ -282,12 +287,12 @@ def _piped(
         raise click.UsageError("the output would go to a terminal: use -o FILE, a pipe, or -o -")
     try:
         reader: BinaryIO = (
-            sys.stdin.buffer if source in (None, "-") else Path(str(source)).open("rb")  # noqa: SIM115
+            standard_input() if source in (None, "-") else Path(str(source)).open("rb")  # noqa: SIM115
         )
     except OSError as error:
         raise InvalidRequest(f"cannot read {source}: {error.strerror}") from error
     if target in (None, "-"):
-        yield reader, sys.stdout.buffer
+        yield reader, standard_output()
         return
     with (
         drafted(Path(str(target)), force=force) as handle,

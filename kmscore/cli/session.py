@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from kmscore.client import Kms
     from kmscore.config import Config
     from kmscore.key import Key
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors of the operating system that mean: there is no room."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -117,13 +121,14 @@ def common_options(command: Command) -> Command:
 
 
 def _store(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    if value and parameter.name:
+    # An empty name, as of a variable that is not set, is a mistake and not the default.
+    if value not in (None, False) and parameter.name:
         setattr(session_of(context), parameter.name, value)
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether a person looks at a stream."""
-    return bool(stream.isatty())
+    """Whether a person looks at a stream; one that is closed is None."""
+    return stream is not None and bool(stream.isatty())
 
 
 def stdout_is_terminal() -> bool:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from kmscore.cli.session import stdout_is_terminal
+from kmscore.cli.session import DISK_FULL, stdout_is_terminal
 from kmscore.errors import InvalidRequest, LimitExceeded, Unavailable
 
 if TYPE_CHECKING:
@@ -21,7 +20,19 @@ if TYPE_CHECKING:
 MAX_INPUT = 64 << 20
 """Most bytes that a command reads into memory: 64 MiB."""
 
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+def standard_input() -> BinaryIO:
+    """Standard input, which whoever started the process may have closed."""
+    if sys.stdin is None:
+        raise InvalidRequest("standard input is closed", hint="Name a file with -i")
+    return sys.stdin.buffer
+
+
+def standard_output() -> BinaryIO:
+    """Standard output, which whoever started the process may have closed."""
+    if sys.stdout is None:
+        raise InvalidRequest("standard output is closed", hint="Name a file with -o")
+    return sys.stdout.buffer
 
 
 def input_option(help_text: str) -> Callable[[Any], Any]:
@@ -47,7 +58,7 @@ def read_input(source: str | None, limit: int = MAX_INPUT) -> bytes:
     """
     try:
         if source in (None, "-"):
-            data = sys.stdin.buffer.read(limit + 1)
+            data = standard_input().read(limit + 1)
         else:
             with Path(str(source)).open("rb") as file:
                 data = file.read(limit + 1)
@@ -91,8 +102,9 @@ def write_output(data: bytes, target: str | None, *, secret: bool = False) -> No
             "the output is binary, and would go to a terminal: use -o FILE, a pipe, or -o -"
         )
     if target in (None, "-"):
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        output = standard_output()
+        output.write(data)
+        output.flush()
         return
     write_file(Path(str(target)), data, secret=secret)
 
@@ -106,7 +118,7 @@ def write_file(path: Path, data: bytes, *, secret: bool = False) -> None:
             return
         _replace(path, data, 0o600 if secret else 0o666)
     except OSError as error:
-        if error.errno in _DISK_FULL:
+        if error.errno in DISK_FULL:
             raise Unavailable(
                 f"cannot write {path}: {error.strerror}",
                 hint="Make room; nothing was left behind",

@@ -1,0 +1,127 @@
+"""Making, finding, importing and retiring keys from the command line."""
+
+import json
+
+import pytest
+
+
+def show(cli, key="orders"):
+    """What is known of a key."""
+    return json.loads(cli("keys", "show", key, "--json").out)
+
+
+def test_a_new_key_is_listed_and_shown(cli, key):
+    """For people and for machines."""
+    assert key in cli("keys", "list").text
+    assert "orders" in cli("keys", "list").text
+    assert json.loads(cli("keys", "list", "--json").out)[0]["key_id"] == key
+    assert show(cli)["state"] == "ENABLED"
+    assert "AES_256" in cli("keys", "show", "orders").text
+    created = json.loads(cli("keys", "create", "--json", "--spec", "sm4").out)
+    assert show(cli, created["key_id"])["spec"] == "SM4"
+
+
+def test_the_life_of_a_key(cli, key):
+    """Each command, and what it leaves."""
+    steps = [
+        (["keys", "disable", "orders"], "DISABLED"),
+        (["keys", "schedule-deletion", "orders", "--days", "7"], "PENDING_DELETION"),
+        (["keys", "cancel-deletion", "orders"], "DISABLED"),
+        (["keys", "enable", "orders"], "ENABLED"),
+        (["keys", "archive", "orders"], "ARCHIVED"),
+        (["keys", "restore", "orders"], "ENABLED"),
+        (["keys", "rotate", "orders"], "ENABLED"),
+        (["keys", "rotate", "orders", "--every", "30"], "ENABLED"),
+        (["keys", "rotate", "orders", "--never"], "ENABLED"),
+        (["keys", "describe", "orders", "for the shop"], "ENABLED"),
+    ]
+    for arguments, state in steps:
+        done = cli(*arguments)
+        assert done.code == 0, done.err
+        assert show(cli)["state"] == state
+    assert show(cli)["version"] == 2
+    assert show(cli)["description"] == "for the shop"
+    assert cli("keys", "alias", "orders", "renamed").code == 0
+    assert show(cli, "renamed")["key_id"] == key
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["show", "nobody"], 1, "no such key"),
+        (["show", ""], 1, "names no key"),
+        (["schedule-deletion", "orders", "--days", "6"], 1, "7 to 30"),
+        (["schedule-deletion", "orders", "--days", "31"], 1, "7 to 30"),
+        (["schedule-deletion", "orders", "--days", "7"], 1, "ENABLED"),
+        (["schedule-deletion", "orders", "--days", "soon"], 2, "not a valid integer"),
+        (["schedule-deletion", "orders"], 2, "--days"),
+        (["rotate", "orders", "--every", "7", "--never"], 2, "either"),
+        (["create", "--alias", "orders"], 1, "taken"),
+        (["create", "--alias", "no spaces"], 1, "alias"),
+        (["create", "--spec", "AES_512"], 1, "AES_256, SM4"),
+        (["create", "--spec", "RSA_2048"], 1, "needs a usage"),
+        (["create", "--spec", "EC_P256", "--origin", "EXTERNAL"], 1, "EXTERNAL"),
+        (["enable"], 2, "KEY"),
+        (["import-parameters", "orders", "-o", "x"], 1, "generated"),
+    ],
+)
+def test_what_is_refused(cli, key, arguments, code, text):
+    """One clear error, and the right exit code."""
+    done = cli("keys", *arguments)
+    assert done.code == code
+    assert text in done.err
+    assert done.err.startswith("error: ")
+
+
+def test_a_key_of_ones_own(cli, home, openssl):
+    """Wrapped by openssl, imported with an expiry, deleted, imported again."""
+    cli("keys", "create", "--alias", "own", "--origin", "EXTERNAL")
+    (home / "material").write_bytes(bytes(range(32)))
+    for valid_to in ([], ["--valid-to", "2100-01-01T00:00:00Z"], ["--valid-to", "4102444800"]):
+        done = cli("keys", "import-parameters", "own", "-o", "import")
+        assert done.code == 0
+        assert {path.name for path in (home / "import").iterdir()} == {
+            "wrapping-key.der",
+            "wrapping-key.pem",
+            "import-token",
+        }
+        wrapped = openssl(
+            "pkeyutl -encrypt -pubin -inkey import/wrapping-key.pem -in material -out wrapped "
+            "-pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256"
+        )
+        assert wrapped == 0
+        done = cli(
+            *("keys", "import", "own", "--material", "wrapped"),
+            *("--token", "import/import-token", *valid_to),
+        )
+        assert done.code == 0, done.err
+        assert show(cli, "own")["state"] == "ENABLED"
+        assert (show(cli, "own")["valid_to"] is None) == (not valid_to)
+        assert cli("keys", "delete-material", "own").code == 0
+        assert show(cli, "own")["state"] == "PENDING_IMPORT"
+
+
+@pytest.mark.parametrize("time", ["tomorrow", "2100-01-01T00:00:00", "99999999999999999999"])
+def test_an_expiry_that_is_no_time(cli, home, time):
+    """A time without a zone means something else elsewhere."""
+    cli("keys", "create", "--alias", "own", "--origin", "EXTERNAL")
+    (home / "f").write_bytes(b"x")
+    done = cli("keys", "import", "own", "--material", "f", "--token", "f", "--valid-to", time)
+    assert done.code == 2
+    assert "--valid-to" in done.err
+
+
+def test_another_root_key(cli, home, key, monkeypatch):
+    """The old one opens the keystore no more, the new one does."""
+    sealed = cli("encrypt", "--key", "orders", stdin=b"x").out
+    (home / "new").write_bytes(b"n" * 32)
+    (home / "new").chmod(0o600)
+    assert cli("keys", "rewrap-root", "--to", "file:new").code == 0
+    refused = cli("decrypt", stdin=sealed)
+    assert refused.code == 1
+    assert "does not open" in refused.err
+    text = (home / "kms.toml").read_text()
+    first, rest = text.split('root_key = { env = "ROOT_KEY" }', 1)
+    (home / "kms.toml").write_text(first + 'root_key = { file = "new" }' + rest)
+    assert cli("decrypt", stdin=sealed).out == b"x"
+    assert cli("keys", "rewrap-root", "--to", "nonsense:x").code == 3

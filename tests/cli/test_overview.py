@@ -1,0 +1,156 @@
+"""Looking around: configuration, providers, health, audit trail."""
+
+import json
+
+import pytest
+
+
+def test_the_configuration_is_checked_shown_and_described(cli, home):
+    """Secrets are shown as what they refer to."""
+    assert "dev, other" in cli("config", "check").text
+    assert json.loads(cli("config", "check", "--json").out)["providers"] == ["dev", "other"]
+    shown = json.loads(cli("config", "show").out)
+    assert shown["providers"]["dev"]["root_key"] == {"env": "ROOT_KEY"}
+    assert shown["audit"]["path"] == str(home / "audit.jsonl")
+    schema = json.loads(cli("config", "schema").out)
+    assert schema["title"] == "kms.toml"
+    assert "software" in json.dumps(schema)
+
+
+def test_every_mistake_is_found_at_once(cli, home):
+    """Not only the first."""
+    with (home / "kms.toml").open("a") as file:
+        file.write('[providers.bad]\ntype = "softwear"\n[providers.worse]\ntype = "software"\n')
+    text = (home / "kms.toml").read_text()
+    (home / "kms.toml").write_text('plugins = ["nothing"]\n' + text)
+    done = cli("config", "check")
+    assert done.code == 3
+    assert "softwear" in done.err
+    assert "worse" in done.err
+    assert "nothing" in done.err
+
+
+def test_providers_are_listed(cli):
+    """With what they can do."""
+    assert "software" in cli("providers").text
+    assert "SM2DSA" in cli("providers").text
+    shown = json.loads(cli("providers", "--json", "--provider", "dev").out)
+    assert list(shown["configured"]) == ["dev"]
+    assert shown["configured"]["dev"]["capabilities"]["limits"]["plaintext"] == 4096
+    assert any(each["name"] == "software" for each in shown["installed"])
+
+
+def test_providers_are_listed_without_a_configuration(cli, home):
+    """There is still something to say; but a file that was named must be there."""
+    (home / "kms.toml").unlink()
+    assert "software" in cli("providers").text
+    assert cli("providers", "--config", "missing.toml").code == 3
+
+
+def test_a_provider_that_does_not_open_is_described(cli, monkeypatch):
+    """And hides no other."""
+    monkeypatch.delenv("ROOT_KEY")
+    done = cli("providers")
+    assert done.code == 0
+    assert "ROOT_KEY" in done.text
+
+
+def test_the_doctor_finds_all_well(cli, key):
+    """Versions, SM2, configuration, providers, audit log."""
+    done = cli("doctor")
+    assert done.code == 0
+    for part in ("versions", "sm2", "configuration", "provider dev", "provider other", "audit log"):
+        assert f"ok    {part}" in done.text
+    shown = json.loads(cli("doctor", "--json", "--provider", "dev").out)
+    assert shown["ok"] is True
+    assert not any(check["check"] == "provider other" for check in shown["checks"])
+
+
+def test_the_doctor_finds_what_is_wrong(cli, key, home, monkeypatch):
+    """With the exit code of the worst."""
+    log = home / "audit.jsonl"
+    content = bytearray(log.read_bytes())
+    content[-20] ^= 1
+    log.write_bytes(content)
+    done = cli("doctor")
+    assert done.code == 4
+    assert "FAIL  audit log" in done.text
+    monkeypatch.delenv("ROOT_KEY")
+    log.unlink()
+    done = cli("doctor")
+    assert done.code == 3
+    assert "FAIL  provider dev" in done.text
+    assert "ok    audit log" in done.text
+    (home / "kms.toml").write_text("broken")
+    assert cli("doctor").code == 3
+
+
+def test_the_doctor_finds_no_log_yet_and_one_that_it_may_not_read(cli, home, monkeypatch):
+    """The one is fine, the other is not."""
+    lone = (home / "kms.toml").read_text().split("[audit]")[1]
+    (home / "kms.toml").write_text(f"[audit]{lone}")
+    done = cli("doctor")
+    assert done.code == 0
+    assert "nothing is logged yet" in done.text
+    (home / "audit.jsonl").mkdir()
+    done = cli("doctor")
+    assert done.code != 0
+    assert "FAIL  audit log" in done.text
+
+
+def test_the_audit_log_is_verified(cli, key, home):
+    """Whole, altered, or not what was noted."""
+    right = cli("audit", "verify")
+    assert right.code == 0
+    shown = json.loads(cli("audit", "verify", "--json").out)
+    assert shown["ok"] is True
+    assert shown["head"] in right.text
+    assert cli("audit", "verify", "--head", shown["head"], "--records", shown["records"]).code == 0
+    assert cli("audit", "verify", "--head", "0" * 64).code == 4
+    assert cli("audit", "verify", "--log", "audit.jsonl").code == 0
+    content = bytearray((home / "audit.jsonl").read_bytes())
+    content[len(content) // 2] ^= 1
+    (home / "altered").write_bytes(content)
+    (home / "altered").chmod(0o600)
+    altered = cli("audit", "verify", "--log", "altered")
+    assert altered.code == 4
+    assert "ALTERED" in altered.err
+
+
+def test_without_an_audit_log_there_is_nothing_to_verify(cli, home):
+    """It says how to name one."""
+    text = (home / "kms.toml").read_text().split("[audit]")[0]
+    (home / "kms.toml").write_text(text)
+    done = cli("audit", "verify")
+    assert done.code == 3
+    assert "--log" in done.err
+
+
+def test_help_names_every_command(cli):
+    """And the exit codes."""
+    from kmscore.cli.app import COMMANDS
+
+    text = cli("--help").text
+    for command in COMMANDS:
+        assert command in text
+    assert "Exit codes" in text
+    assert cli("keys", "--help").code == 0
+    assert cli("--version").text.startswith("kmscore ")
+
+
+def test_the_demonstration_is_a_command(cli):
+    """Its checks decide the exit code."""
+    done = cli("demo")
+    assert done.code == 0
+    assert "checks passed" in done.text
+    assert cli("demo", "--provider", "nobody").code == 3
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["keys", "nonsense"], ["encrypt"], ["--what"]])
+def test_usage_errors(cli, arguments):
+    """Exit code 2, and where help is."""
+    done = cli(*arguments)
+    assert done.code == 2
+    assert "--help" in done.err
+    shown = cli("--json", *arguments)
+    assert json.loads(shown.err)["error"]["type"] == "Usage"
