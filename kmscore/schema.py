@@ -35,15 +35,14 @@ _KINDS: Final[dict[OptionKind, dict[str, Any]]] = {
 def config_schema(types: Iterable[ProviderType]) -> dict[str, Any]:
     """The schema for configurations that use these types of provider."""
     properties = {option.name: _option(option) for option in CORE}
+    tables = [_provider(kind) for kind in types]
     properties["providers"] = {
         "description": "A table for each provider.",
         "type": "object",
         "propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9_-]*$"},
-        "additionalProperties": {
-            "type": "object",
-            "required": ["type"],
-            "oneOf": [_provider(kind) for kind in types],
-        },
+        "additionalProperties": {"type": "object", "required": ["type"], "oneOf": tables}
+        if tables
+        else False,
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

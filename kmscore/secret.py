@@ -48,7 +48,8 @@ def secret_of(value: Any, *, where: str, base: Path) -> Secret:
         return Secret(f"file {path}", lambda: _from_file(path, where))
     if kind == "prompt":
         return Secret(f"prompt {target!r}", lambda: _from_prompt(target, where))
-    raise ConfigError(f"{where} cannot refer to {kind!r}", hint=f"Write it as {_FORMS}")
+    # What stands there may be a part of the secret itself.
+    raise ConfigError(f"{where} is no reference to a secret", hint=f"Write it as {_FORMS}")
 
 
 def _from_environment(name: str, where: str) -> bytes:
@@ -63,7 +64,8 @@ def _from_environment(name: str, where: str) -> bytes:
 
 def _from_file(path: Path, where: str) -> bytes:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Opening a pipe would wait for somebody who writes to it.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as file:
             mode = os.fstat(handle).st_mode
             if not stat.S_ISREG(mode):

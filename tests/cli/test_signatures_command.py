@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-
 PSS = "dgst -sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32"
 
 
