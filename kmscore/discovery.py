@@ -182,10 +182,11 @@ class Plugins:
         try:
             module = import_module(plugin.module)
         except ImportError as error:
-            missing = error.name or "a module"
+            missing = isinstance(error, ModuleNotFoundError)
+            reason = f"{error.name} is missing" if missing else str(error)
             extra = _EXTRAS.get(plugin.name)
             raise PluginError(
-                f"plugin {_shown(plugin)} cannot be imported: {missing} is missing",
+                f"plugin {_shown(plugin)} cannot be imported: {reason}",
                 hint=f"Install it with: pip install 'kmscore[{extra}]'"
                 if extra
                 else "Install what the plugin needs",
