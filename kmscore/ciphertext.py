@@ -8,7 +8,7 @@ One format for software and PKCS#11, so that a key imported into both opens what
     key id       1   its length in bytes, 1 to 255, then the id in UTF-8
     key version  4   big-endian, from 1
     nonce       12   random
-    sealed    n+16   ciphertext and tag
+    sealed    n+16   ciphertext of n bytes, at most 65536, and tag
 
 The associated data is everything before the nonce, then the context's length (4 bytes) and the
 context as canonical JSON in UTF-8. AES-GCM: NIST SP 800-38D; SM4-GCM: RFC 8998.
@@ -26,6 +26,8 @@ MAGIC: Final = b"KMSC"
 VERSION: Final = 1
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
+MAX_PLAINTEXT: Final = 65536
+"""The most bytes that one holds; what a provider takes is in its limits, and usually 4096."""
 
 _FIXED: Final = len(MAGIC) + 3
 
@@ -104,7 +106,8 @@ def parse(ciphertext: bytes) -> Parsed:
         raise CiphertextInvalid
     end = _FIXED + ciphertext[6] + 4
     nonce_end = end + NONCE_BYTES
-    if ciphertext[6] == 0 or len(ciphertext) < nonce_end + TAG_BYTES:
+    plaintext_bytes = len(ciphertext) - nonce_end - TAG_BYTES
+    if ciphertext[6] == 0 or not 0 <= plaintext_bytes <= MAX_PLAINTEXT:
         raise CiphertextInvalid
     try:
         suite = Suite(ciphertext[5])

@@ -246,3 +246,5 @@ class _SqliteWriter(Writer):
 
     def put_meta(self, name: str, value: bytes) -> None:
         self._execute("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value))
+        # What stood there, such as a master key under a root key that was given up, is destroyed.
+        self.has_destroyed = True

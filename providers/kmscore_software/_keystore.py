@@ -13,6 +13,7 @@ from kmscore.errors import IntegrityError
 from kmscore.registry import Material, Registry, SqliteStore
 from kmscore_software._root import (
     Root,
+    RootSecret,
     derive,
     new_master_key,
     open_master_key,
@@ -45,9 +46,11 @@ class Keystore:
 
     def __init__(self, path: Path, root: Root, clock: Callable[[], float]) -> None:
         self.path = path
+        # A secret that cannot be read leaves no new file behind, and no other process waiting.
+        secret = root.read()
         self._store = SqliteStore(path)
         try:
-            keys = derive(self._master_key(root))
+            keys = derive(self._master_key(secret))
         except BaseException:
             self._store.close()
             raise
@@ -65,13 +68,15 @@ class Keystore:
 
         Raises:
             IntegrityError: The current root key is wrong; nothing is changed.
+            ConfigError: One of them cannot be read, or has no usable form.
         """
+        old_secret, new_secret = current.read(), new.read()
         with self._store.write() as writer:
             sealed = writer.meta(_MASTER)
             if sealed is None:
                 raise self._lost()
-            master = open_master_key(sealed, current, str(self.path))
-            writer.put_meta(_MASTER, seal_master_key(master, new))
+            master = open_master_key(sealed, old_secret, str(self.path))
+            writer.put_meta(_MASTER, seal_master_key(master, new_secret))
 
     def seal(self, record: KeyRecord, number: int, secret: bytes, public: bytes = b"") -> Material:
         """Seal the material of a key's version."""
@@ -101,7 +106,7 @@ class Keystore:
         """Close the file."""
         self.registry.close()
 
-    def _master_key(self, root: Root) -> bytes:
+    def _master_key(self, root: RootSecret) -> bytes:
         sealed = self._store.meta(_MASTER)
         if sealed is None:
             with self._store.write() as writer:

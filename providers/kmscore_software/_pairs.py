@@ -1,9 +1,9 @@
-"""Private keys ready for use: RSA, ECDSA, Ed25519 and SM2 behind one interface, parsed once."""
+"""Key pairs ready for use: RSA, ECDSA, Ed25519 and SM2 behind one interface, parsed once."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric import padding as pad
@@ -25,7 +25,7 @@ from kmscore.algorithms import (
     WrappingAlgorithm,
 )
 from kmscore.errors import CiphertextInvalid, IntegrityError, InvalidRequest
-from kmscore.signing import DEFAULT_SM2_USER_ID, Digest
+from kmscore.signing import Digest, hash_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
     from kmscore.signing import Signable
-    from kmscore.sm2 import Engine, SM2PrivateKey
+    from kmscore.sm2 import Engine, SM2PrivateKey, SM2PublicKey
 
 PUBLIC_EXPONENT: Final = 65537
 
@@ -127,14 +127,31 @@ class Sm2Pair(KeyPair):
         """SM2 over e = SM3(Z ‖ M); DER."""
         if isinstance(data, Digest):
             return self._key.sign(data.value)
-        from kmscore.sm2 import message_digest
-
-        e = message_digest(data.data, DEFAULT_SM2_USER_ID, self._key.public_key)
-        return self._key.sign(e)
+        return self._key.sign(hash_message(data, algorithm, self._key.public_key).value)
 
     def decrypt(self, algorithm: EncryptionAlgorithm, ciphertext: bytes) -> bytes:
         """SM2 decryption of DER C1C3C2."""
         return self._key.decrypt(ciphertext)
+
+
+class Verifier(Protocol):
+    """A public key that checks signatures."""
+
+    def verify(self, data: Signable, signature: bytes, algorithm: SigningAlgorithm, /) -> bool:
+        """Whether a signature is right; a malformed one is not."""
+        ...
+
+
+class Sm2Verifier:
+    """An SM2 public key, on the engine that the provider was told to use."""
+
+    def __init__(self, key: SM2PublicKey) -> None:
+        self._key = key
+
+    def verify(self, data: Signable, signature: bytes, algorithm: SigningAlgorithm) -> bool:
+        """SM2 over e = SM3(Z ‖ M); strict DER."""
+        digest = data if isinstance(data, Digest) else hash_message(data, algorithm, self._key.der)
+        return self._key.verify(digest.value, signature)
 
 
 def generate(spec: KeySpec, engine: Callable[[], Engine]) -> tuple[bytes, bytes]:
@@ -176,6 +193,15 @@ def load(spec: KeySpec, secret: bytes, public: bytes, engine: Callable[[], Engin
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return Ed25519Pair(key)
     raise IntegrityError(f"the sealed key is no {spec} key")
+
+
+def load_verifier(spec: KeySpec, public: bytes, engine: Callable[[], Engine]) -> Verifier:
+    """A public key from the SubjectPublicKeyInfo that `generate` returned."""
+    if spec is KeySpec.SM2:
+        return Sm2Verifier(engine().public_key(public))
+    from kmscore.public_key import PublicKey
+
+    return PublicKey.from_der(public)
 
 
 def unwrap(private_key: bytes, wrapping: WrappingAlgorithm, wrapped: bytes) -> bytes | None:

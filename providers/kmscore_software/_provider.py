@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Final
 
 from kmscore.algorithms import (
     TRAITS,
     EncryptionAlgorithm,
     KeySpec,
-    KeyUsage,
-    Origin,
     SigningAlgorithm,
     WrappingAlgorithm,
 )
-from kmscore.capabilities import Capabilities, Feature, KeyKind
-from kmscore.ciphertext import SUITE_OF, associated_data, header, parse
+from kmscore.capabilities import Capabilities, Feature
+from kmscore.ciphertext import NONCE_BYTES, SUITE_OF, associated_data, header, parse
 from kmscore.errors import (
     CiphertextInvalid,
-    ConfigError,
     ImportMaterialInvalid,
     KeyNotFound,
+    KeyStateError,
     KmsError,
+    Unavailable,
     Unsupported,
 )
 from kmscore.registry import Material, Purpose
@@ -44,7 +43,9 @@ from kmscore.spi import (
     Symmetric,
 )
 from kmscore_software._keystore import Keystore
-from kmscore_software._root import Root
+from kmscore_software._kinds import Kinds
+from kmscore_software._ready import ReadyKeys
+from kmscore_software._root import Root, root_of
 from kmscore_software._symmetric import SymmetricKey, WrongTag, symmetric_key
 
 if TYPE_CHECKING:
@@ -53,14 +54,9 @@ if TYPE_CHECKING:
     from kmscore.registry.model import KeyRecord
     from kmscore.signing import Signable
     from kmscore.sm2 import Engine
-    from kmscore_software._pairs import KeyPair
+    from kmscore_software._pairs import KeyPair, Verifier
 
-NONCE_BYTES: Final = 12
 TOKEN_BYTES: Final = 32
-READY_KEYS: Final = 1024
-"""How many keys are kept unsealed and parsed."""
-
-Ready = TypeVar("Ready")
 
 
 class SoftwareProvider(
@@ -70,19 +66,20 @@ class SoftwareProvider(
 
     def __init__(self, setting: Setting) -> None:
         options = setting.options
-        self._root = _root(options.get("root_key"), options.get("passphrase"))
+        self._root = root_of(options.get("root_key"), options.get("passphrase"))
         self._engine_name: str = options["sm2_engine"]
         self._allow_insecure: bool = options["allow_insecure"]
         if self._engine_name != "openssl":
             # An engine that was asked for by name is there, or the provider does not open.
             self._engine()
+        self._ciphers: ReadyKeys[tuple[SymmetricKey, bytes]] = ReadyKeys()
+        self._pairs: ReadyKeys[KeyPair] = ReadyKeys()
+        self._verifiers: ReadyKeys[Verifier] = ReadyKeys()
         self._keystore = Keystore(options["path"], self._root, setting.clock)
         self._registry = self._keystore.registry
-        self._registry.sweep()
-        self._ciphers: dict[tuple[str, int], tuple[SymmetricKey, bytes]] = {}
-        self._pairs: dict[str, KeyPair] = {}
+        self._sweep()
         self._capabilities = Capabilities(
-            keys=_Kinds(self._has_sm2),
+            keys=Kinds(self._computes),
             wrapping=frozenset(WrappingAlgorithm),
             features=frozenset(Feature),
             notes={"keystore": str(options["path"]), "sm2_engine": self._engine_name},
@@ -106,15 +103,20 @@ class SoftwareProvider(
             "sm2_engine": engine,
         }
         try:
+            details["mode"] = f"{self._keystore.path.stat().st_mode & 0o7777:04o}"
             details["keys"] = str(self._registry.count())
+        except OSError as error:
+            # What is written to a file that has lost its name is gone at the end of the process.
+            message = f"the keystore is no longer where it was opened: {error.strerror}"
+            return Health(ok=False, message=message, details=details)
         except KmsError as error:
             return Health(ok=False, message=str(error), details=details)
         return Health(ok=True, message="the keystore is open", details=details)
 
     def close(self) -> None:
         """Close the keystore, and drop the keys in memory."""
-        self._ciphers.clear()
-        self._pairs.clear()
+        for ready in (self._ciphers, self._pairs, self._verifiers):
+            ready.clear()
         self._keystore.close()
 
     def generate_random(self, length: int) -> bytes:
@@ -194,7 +196,7 @@ class SoftwareProvider(
 
     def encrypt(self, key_id: str, plaintext: bytes, context: EncryptionContext) -> bytes:
         """Encrypt under the key's current version, in the format of `kmscore.ciphertext`."""
-        record = self._registry.usable(key_id, Purpose.ENCRYPT)
+        record = self._usable(key_id, Purpose.ENCRYPT)
         if record.next_rotation_at is not None and self._registry.rotation_due(record):
             record = self._registry.rotate(key_id, self._make, only_if_due=True)
         cipher, head = self._cipher(record, record.version)
@@ -209,12 +211,12 @@ class SoftwareProvider(
         parsed = parse(ciphertext)
         if key_id is None:
             try:
-                record = self._registry.usable(parsed.key_id, Purpose.DECRYPT)
+                record = self._usable(parsed.key_id, Purpose.DECRYPT)
             except KeyNotFound as error:
                 # The id is part of a ciphertext that nobody has authenticated.
                 raise CiphertextInvalid from error
         else:
-            record = self._registry.usable(key_id, Purpose.DECRYPT)
+            record = self._usable(key_id, Purpose.DECRYPT)
         if SUITE_OF.get(record.spec) is not parsed.suite or parsed.key_version > record.version:
             raise CiphertextInvalid
         cipher, _ = self._cipher(record, parsed.key_version)
@@ -235,30 +237,27 @@ class SoftwareProvider(
 
     def public_key(self, key_id: str) -> bytes:
         """SubjectPublicKeyInfo in DER."""
-        record = self._registry.usable(key_id, Purpose.PUBLIC_KEY)
+        record = self._usable(key_id, Purpose.PUBLIC_KEY)
         return self._registry.version(key_id, record.version).public_key
 
     def asymmetric_decrypt(
         self, key_id: str, algorithm: EncryptionAlgorithm, ciphertext: bytes
     ) -> bytes:
         """RSA and SM2 decryption."""
-        record = self._registry.usable(key_id, Purpose.ASYMMETRIC_DECRYPT)
+        record = self._usable(key_id, Purpose.ASYMMETRIC_DECRYPT)
         return self._pair(record).decrypt(algorithm, ciphertext)
 
     def sign(self, key_id: str, algorithm: SigningAlgorithm, data: Signable) -> bytes:
         """RSA, ECDSA, Ed25519 and SM2 signatures."""
-        record = self._registry.usable(key_id, Purpose.SIGN)
+        record = self._usable(key_id, Purpose.SIGN)
         return self._pair(record).sign(algorithm, data)
 
     def verify(
         self, key_id: str, algorithm: SigningAlgorithm, data: Signable, signature: bytes
     ) -> bool:
         """Check with the public half of the key."""
-        from kmscore.public_key import PublicKey
-
-        record = self._registry.usable(key_id, Purpose.VERIFY)
-        public = PublicKey.from_der(self._registry.version(key_id, record.version).public_key)
-        return public.verify(data, signature, algorithm)
+        record = self._usable(key_id, Purpose.VERIFY)
+        return self._verifier(record).verify(data, signature, algorithm)
 
     # --- KeyImporter -------------------------------------------------------------------------
 
@@ -266,7 +265,7 @@ class SoftwareProvider(
         """A new RSA-2048 wrapping key, and a random token."""
         from kmscore_software._pairs import generate
 
-        self._registry.importable(key_id)
+        key_id = self._registry.importable(key_id).key_id
         secret, public = generate(KeySpec.RSA_2048, self._engine)
         token = os.urandom(TOKEN_BYTES)
         sealed = self._keystore.seal_wrapping_key(key_id, secret)
@@ -282,6 +281,7 @@ class SoftwareProvider(
         from kmscore_software._pairs import unwrap
 
         record = self._registry.importable(key_id)
+        key_id = record.key_id
         job = self._registry.check_import(key_id, token)
         private = self._keystore.open_wrapping_key(key_id, job.private_key)
         material = unwrap(private, job.wrapping, wrapped)
@@ -303,7 +303,7 @@ class SoftwareProvider(
     def delete_key_material(self, key_id: str) -> None:
         """Forget imported material, here and in the file."""
         self._registry.delete_material(key_id)
-        self._ciphers.pop((key_id, 1), None)
+        self._forget(key_id)
 
     # --- Inside ------------------------------------------------------------------------------
 
@@ -316,90 +316,69 @@ class SoftwareProvider(
         secret, public = generate(record.spec, self._engine)
         return self._keystore.seal(record, number, secret, public)
 
+    def _usable(self, key_id: str, purpose: Purpose) -> KeyRecord:
+        try:
+            return self._registry.usable(key_id, purpose)
+        except (KeyNotFound, KeyStateError):
+            # It may be gone for good, and another process may have seen to that.
+            self._forget(key_id)
+            raise
+
+    def _forget(self, key_id: str) -> None:
+        for ready in (self._ciphers, self._pairs, self._verifiers):
+            ready.forget(key_id)
+
     def _cipher(self, record: KeyRecord, number: int) -> tuple[SymmetricKey, bytes]:
-        place = (record.key_id, number)
-        ready = self._ciphers.get(place)
+        ready = self._ciphers.get(record.key_id, number)
         if ready is None:
             material = self._keystore.open(record, self._registry.version(record.key_id, number))
             head = header(SUITE_OF[record.spec], record.key_id, number)
             ready = (symmetric_key(record.spec, material), head)
-            _keep(self._ciphers, place, ready)
+            self._ciphers.keep(record.key_id, number, ready)
         return ready
 
     def _pair(self, record: KeyRecord) -> KeyPair:
-        ready = self._pairs.get(record.key_id)
+        ready = self._pairs.get(record.key_id, record.version)
         if ready is None:
             from kmscore_software._pairs import load
 
             version = self._registry.version(record.key_id, record.version)
             secret = self._keystore.open(record, version)
             ready = load(record.spec, secret, version.public_key, self._engine)
-            _keep(self._pairs, record.key_id, ready)
+            self._pairs.keep(record.key_id, record.version, ready)
         return ready
+
+    def _verifier(self, record: KeyRecord) -> Verifier:
+        ready = self._verifiers.get(record.key_id, record.version)
+        if ready is None:
+            from kmscore_software._pairs import load_verifier
+
+            public = self._registry.version(record.key_id, record.version).public_key
+            ready = load_verifier(record.spec, public, self._engine)
+            self._verifiers.keep(record.key_id, record.version, ready)
+        return ready
+
+    def _sweep(self) -> None:
+        try:
+            # What is due counts as gone in any case: that it cannot be erased now stops nobody.
+            with suppress(Unavailable):
+                self._registry.sweep()
+        except BaseException:
+            self._keystore.close()
+            raise
 
     def _engine(self) -> Engine:
         from kmscore.sm2 import load_engine
 
         return load_engine(self._engine_name, allow_insecure=self._allow_insecure)
 
-    def _has_sm2(self) -> bool:
+    def _computes(self, spec: KeySpec) -> bool:
+        """Whether this machine has the cryptography for such keys."""
         try:
-            self._engine()
+            if spec is KeySpec.SM2:
+                self._engine()
+            elif spec is KeySpec.SM4:
+                symmetric_key(spec, bytes(16))
         except Unsupported:
             return False
         return True
-
-
-class _Kinds(Sequence[KeyKind]):
-    """The kinds of key, worked out when they are first looked at: loading SM2 takes a moment."""
-
-    def __init__(self, has_sm2: Callable[[], bool]) -> None:
-        self._has_sm2 = has_sm2
-        self._known: tuple[KeyKind, ...] | None = None
-
-    @overload
-    def __getitem__(self, index: int) -> KeyKind: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[KeyKind]: ...
-    def __getitem__(self, index: int | slice) -> KeyKind | Sequence[KeyKind]:
-        return self._all()[index]
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    def _all(self) -> tuple[KeyKind, ...]:
-        if self._known is None:
-            self._known = tuple(
-                _kind(spec, usage)
-                for spec, traits in TRAITS.items()
-                for usage in traits.usages
-                if spec is not KeySpec.SM2 or self._has_sm2()
-            )
-        return self._known
-
-
-def _kind(spec: KeySpec, usage: KeyUsage) -> KeyKind:
-    if TRAITS[spec].is_symmetric:
-        return KeyKind.standard(spec, usage, Origin.GENERATED, Origin.EXTERNAL)
-    return KeyKind.standard(spec, usage)
-
-
-def _root(root_key: Secret | None, passphrase: Secret | None) -> Root:
-    if root_key is not None and passphrase is None:
-        return Root(root_key, is_passphrase=False)
-    if passphrase is not None and root_key is None:
-        return Root(passphrase, is_passphrase=True)
-    raise ConfigError(
-        "a software provider needs either root_key or passphrase",
-        hint='For example: root_key = { env = "KMSCORE_ROOT_KEY" }',
-    )
-
-
-_Place = TypeVar("_Place")
-
-
-def _keep(ready: dict[_Place, Ready], place: _Place, key: Ready) -> None:
-    """Add to a table of bounded size; the oldest entry makes room."""
-    while len(ready) >= READY_KEYS:
-        ready.pop(next(iter(ready)), None)
-    ready[place] = key

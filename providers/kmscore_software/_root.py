@@ -29,13 +29,15 @@ SCRYPT_P: Final = 1
 
 _RAW: Final = 1
 _SCRYPT: Final = 2
+"""How the root key comes about; another cost of scrypt would be another number."""
+
 _SALT_BYTES: Final = 16
 _NONCE_BYTES: Final = 12
 _LABEL: Final = b"kmscore keystore master key v1"
 
 
 class Root(NamedTuple):
-    """What opens a keystore.
+    """What opens a keystore, by reference.
 
     Attributes:
         secret: Where it is read from.
@@ -44,6 +46,40 @@ class Root(NamedTuple):
 
     secret: Secret
     is_passphrase: bool
+
+    def read(self) -> RootSecret:
+        """Read it, which may ask somebody at a terminal: hold nothing that others wait for.
+
+        Raises:
+            ConfigError: It cannot be read, or is neither 32 bytes nor a passphrase long enough.
+        """
+        source = self.secret.source
+        value = self.secret.reveal()
+        if not self.is_passphrase:
+            value = _parse_key(value, source)
+        elif len(value) < MIN_PASSPHRASE_BYTES:
+            raise ConfigError(
+                f"the passphrase from {source} is too short",
+                hint=f"Use at least {MIN_PASSPHRASE_BYTES} bytes",
+            )
+        return RootSecret(value, self.is_passphrase, source)
+
+
+class RootSecret(NamedTuple):
+    """What opens a keystore, itself; never printed.
+
+    Attributes:
+        value: The root key, 32 bytes, or the passphrase.
+        is_passphrase: Which of them.
+        source: Where it came from.
+    """
+
+    value: bytes
+    is_passphrase: bool
+    source: str
+
+    def __repr__(self) -> str:
+        return f"<RootSecret from {self.source}>"
 
 
 class Subkeys(NamedTuple):
@@ -63,13 +99,29 @@ class Subkeys(NamedTuple):
         return "<Subkeys>"
 
 
-def new_master_key(root: Root) -> tuple[bytes, bytes]:
+def root_of(root_key: Secret | None, passphrase: Secret | None) -> Root:
+    """The root that the options name.
+
+    Raises:
+        ConfigError: Not exactly one of them is given.
+    """
+    if root_key is not None and passphrase is None:
+        return Root(root_key, is_passphrase=False)
+    if passphrase is not None and root_key is None:
+        return Root(passphrase, is_passphrase=True)
+    raise ConfigError(
+        "a software provider needs either root_key or passphrase",
+        hint='For example: root_key = { env = "KMSCORE_ROOT_KEY" }',
+    )
+
+
+def new_master_key(root: RootSecret) -> tuple[bytes, bytes]:
     """A fresh master key, and the same sealed under the root key."""
     master = os.urandom(KEY_BYTES)
     return master, seal_master_key(master, root)
 
 
-def seal_master_key(master: bytes, root: Root) -> bytes:
+def seal_master_key(master: bytes, root: RootSecret) -> bytes:
     """The master key under a root key: kind, salt, nonce, ciphertext and tag."""
     kind = _SCRYPT if root.is_passphrase else _RAW
     salt = os.urandom(_SALT_BYTES)
@@ -79,7 +131,7 @@ def seal_master_key(master: bytes, root: Root) -> bytes:
     return head + nonce + AESGCM(key).encrypt(nonce, master, _LABEL + head)
 
 
-def open_master_key(sealed: bytes, root: Root, where: str) -> bytes:
+def open_master_key(sealed: bytes, root: RootSecret, where: str) -> bytes:
     """The master key.
 
     Args:
@@ -106,7 +158,7 @@ def open_master_key(sealed: bytes, root: Root, where: str) -> bytes:
         return AESGCM(key).decrypt(nonce, box, _LABEL + head)
     except InvalidTag as error:
         raise IntegrityError(
-            f"the secret from {root.secret.source} does not open {where}",
+            f"the secret from {root.source} does not open {where}",
             hint="Give the root key or passphrase that it was made with; nothing was changed",
         ) from error
 
@@ -120,18 +172,12 @@ def derive(master: bytes) -> Subkeys:
     return Subkeys(subkey(b"sealing"), subkey(b"rows"), subkey(b"fingerprints"))
 
 
-def _root_key(root: Root, salt: bytes) -> bytes:
-    secret = root.secret.reveal()
+def _root_key(root: RootSecret, salt: bytes) -> bytes:
     if not root.is_passphrase:
-        return _parse_key(secret, root.secret.source)
-    if len(secret) < MIN_PASSPHRASE_BYTES:
-        raise ConfigError(
-            f"the passphrase from {root.secret.source} is too short",
-            hint=f"Use at least {MIN_PASSPHRASE_BYTES} bytes",
-        )
+        return root.value
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-    return Scrypt(salt, KEY_BYTES, SCRYPT_N, SCRYPT_R, SCRYPT_P).derive(secret)
+    return Scrypt(salt, KEY_BYTES, SCRYPT_N, SCRYPT_R, SCRYPT_P).derive(root.value)
 
 
 def _parse_key(secret: bytes, source: str) -> bytes:

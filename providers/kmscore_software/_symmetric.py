@@ -8,7 +8,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kmscore.algorithms import KeySpec
-from kmscore.ciphertext import TAG_BYTES
+from kmscore.ciphertext import NONCE_BYTES, TAG_BYTES
+from kmscore.errors import Unsupported
 
 WrongTag = InvalidTag
 
@@ -26,14 +27,30 @@ class SymmetricKey(Protocol):
 
 
 class Sm4Gcm:
-    """SM4-GCM (RFC 8998) with the methods of `AESGCM`."""
+    """SM4-GCM (RFC 8998) with the methods of `AESGCM`.
+
+    Args:
+        key: 16 bytes.
+
+    Raises:
+        Unsupported: This machine has no SM4.
+    """
 
     def __init__(self, key: bytes) -> None:
+        from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
         self._cipher = Cipher
         self._gcm = modes.GCM
         self._key = algorithms.SM4(key)
+        try:
+            Cipher(self._key, modes.GCM(bytes(NONCE_BYTES))).encryptor()
+        except UnsupportedAlgorithm as error:
+            # Some distributions build OpenSSL, and `cryptography` on it, without SM4.
+            raise Unsupported(
+                "the `cryptography` of this machine has no SM4",
+                hint="Install it with pip, in a virtual environment: its own build has it",
+            ) from error
 
     def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes) -> bytes:
         """Ciphertext and tag."""
