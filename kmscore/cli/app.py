@@ -75,9 +75,13 @@ class LazyGroup(click.Group):
         try:
             plugins = _configured_plugins(session_of(ctx))
             plugins.hook.kmscore_register_commands(group=self)
+        except ConfigError:
+            return
         except KmsError as error:
-            if not isinstance(error, ConfigError):
-                click.echo(f"warning: {error}", err=True)
+            click.echo(f"warning: {error}", err=True)
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises
+            text = f"a plugin could not add its commands: {type(error).__name__}"
+            click.echo(f"warning: {text}", err=True)
 
 
 def _configured_plugins(session: Session) -> Plugins:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -285,20 +285,20 @@ def _piped(
 
     if target is None and is_terminal(sys.stdout):
         raise click.UsageError("the output would go to a terminal: use -o FILE, a pipe, or -o -")
-    try:
-        reader: BinaryIO = (
-            standard_input() if source in (None, "-") else Path(str(source)).open("rb")  # noqa: SIM115
-        )
-    except OSError as error:
-        raise InvalidRequest(f"cannot read {source}: {error.strerror}") from error
-    if target in (None, "-"):
-        yield reader, standard_output()
-        return
-    with (
-        drafted(Path(str(target)), force=force) as handle,
-        os.fdopen(os.dup(handle), "wb") as writer,
-    ):
-        yield reader, writer
+    with ExitStack() as stack:
+        if source in (None, "-"):
+            reader = standard_input()
+        else:
+            try:
+                reader = stack.enter_context(Path(str(source)).open("rb"))
+            except OSError as error:
+                raise InvalidRequest(f"cannot read {source}: {error.strerror}") from error
+        if target in (None, "-"):
+            yield reader, standard_output()
+            return
+        handle = stack.enter_context(drafted(Path(str(target)), force=force))
+        with os.fdopen(os.dup(handle), "wb") as writer:
+            yield reader, writer
 
 
 def _pump(

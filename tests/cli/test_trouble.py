@@ -1,5 +1,6 @@
 """Bad input and bad luck: one clear error, the right exit code, nothing half-written."""
 
+import contextlib
 import json
 import os
 import pty
@@ -150,9 +151,9 @@ def test_a_full_disk_under_a_large_output(process, key, home):
 
     def no_room():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 
-    (home / "plain").write_bytes(bytes(300_000))
+    (home / "plain").write_bytes(bytes(3 << 20))
     before = set(home.iterdir())
     done = process(
         "envelope", "encrypt", "--key", "orders", "-i", "plain", "-o", "out", preexec_fn=no_room
@@ -216,10 +217,16 @@ def test_an_interrupt(home, key):
     """Exit code 130, without a traceback, and without a file."""
     os.mkfifo("fifo")
     command = [str(KMSCORE), "encrypt", "--key", "orders", "-i", "fifo", "-o", "out"]
-    # The pipe opens when the command has opened it too: then it waits for input.
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as running, Path("fifo").open("wb"):
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as running:
+        pipe = None
+        while pipe is None and running.poll() is None:
+            # The pipe opens when the command has opened it too: then it waits for input.
+            with contextlib.suppress(OSError):
+                pipe = os.open("fifo", os.O_WRONLY | os.O_NONBLOCK)
         running.send_signal(signal.SIGINT)
         _, err = running.communicate()
+    if pipe is not None:
+        os.close(pipe)
     assert running.returncode == 130
     assert err.strip() == b""
     assert not (home / "out").exists()

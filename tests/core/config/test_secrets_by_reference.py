@@ -199,12 +199,12 @@ def test_a_secret_is_asked_for_at_a_terminal(typed, answer):
         stderr=theirs,
         start_new_session=True,
     ) as running:
+        os.close(theirs)
         shown = b""
         while b"PIN: " not in shown:
             shown += os.read(ours, 1000)
         os.write(ours, typed)
         out, _ = running.communicate()
-    os.close(theirs)
     with contextlib.suppress(OSError):  # so Linux says that nobody is at the other side
         while more := os.read(ours, 1000):
             shown += more

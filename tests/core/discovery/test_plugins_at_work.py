@@ -1,6 +1,7 @@
 """Plugins that work: a provider, a listener for audit events, commands."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,7 @@ def kmscore_command(site, tmp_path):
         return subprocess.run(
             [Path(sys.executable).with_name("kmscore"), *arguments],
             cwd=tmp_path,
-            env={"PYTHONPATH": str(site)},
+            env=os.environ | {"PYTHONPATH": str(site), "KMSCORE_CONFIG": ""},
             capture_output=True,
             text=True,
             check=False,
