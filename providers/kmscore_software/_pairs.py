@@ -205,7 +205,11 @@ def load_verifier(spec: KeySpec, public: bytes, engine: Callable[[], Engine]) ->
 
 
 def unwrap(private_key: bytes, wrapping: WrappingAlgorithm, wrapped: bytes) -> bytes | None:
-    """Unwrap imported material; None for every reason that lies in what was sent."""
+    """Unwrap imported material; None for every reason that lies in what was sent.
+
+    Bad PKCS #1 v1.5 padding gives random bytes of random length instead: what remains to the
+    caller is the length of a key, which they have by chance once in some hundred times.
+    """
     key = _parse(private_key)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise IntegrityError("the sealed wrapping key is no RSA key")
