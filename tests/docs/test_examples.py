@@ -14,3 +14,13 @@ def test_every_hook_has_a_running_example(follow):
 def test_the_page_on_errors_runs(follow):
     """What it says of errors is what is raised."""
     assert follow("docs/errors.md", configured=True) == 1
+
+
+def test_the_page_on_the_command_line_runs(follow):
+    """Every command in the order of the page."""
+    assert follow("docs/cli.md", configured=False) == 30
+
+
+def test_the_page_on_configuration_runs(follow):
+    """Its mistake is told as shown, and its code runs."""
+    assert follow("docs/configuration.md", configured=False) == 2
