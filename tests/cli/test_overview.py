@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from kmscore.errors import Unsupported
+
 
 def test_the_configuration_is_checked_shown_and_described(cli, home):
     """Secrets are shown as what they refer to."""
@@ -115,6 +117,30 @@ def test_the_audit_log_is_verified(cli, key, home):
     altered = cli("audit", "verify", "--log", "altered")
     assert altered.code == 4
     assert "ALTERED" in altered.err
+
+
+def test_a_line_that_a_crash_tore_is_a_note(cli, key, home):
+    """As soon as the next event has said so; until then it may have been cut off."""
+    with (home / "audit.jsonl").open("ab") as file:
+        file.write(b'{"seq":')
+    assert cli("audit", "verify").code == 4
+    cli("keys", "list")
+    done = cli("audit", "verify")
+    assert done.code == 0
+    assert ": note: " in done.err
+    assert json.loads(cli("audit", "verify", "--json").out)["warnings"]
+
+
+def test_the_doctor_finds_no_fault_in_a_machine_without_sm2(cli, monkeypatch):
+    """All else works there."""
+
+    def missing(*_, **__):
+        raise Unsupported("this libcrypto has no SM2")
+
+    monkeypatch.setattr("kmscore.sm2.load_engine", missing)
+    done = cli("doctor")
+    assert done.code == 0
+    assert "sm2: not available: this libcrypto has no SM2" in done.text
 
 
 def test_without_an_audit_log_there_is_nothing_to_verify(cli, home):

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 
 import pytest
+
+from kmscore.cli.streams import MAX_INPUT
 
 PSS = "dgst -sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32"
 
@@ -99,10 +102,21 @@ def test_a_digest_is_signed_as_its_message(cli, message, home):
     assert "32" in refused.err
 
 
+def test_a_message_that_cannot_be_hashed_first_has_a_limit(cli, home):
+    """Ed25519 needs all of it in memory."""
+    (home / "large").touch()
+    os.truncate("large", MAX_INPUT + 1)
+    create(cli, "ED25519")
+    done = cli("sign", "--key", "signer", "-i", "large")
+    assert (done.code, done.out) == (1, b"")
+    assert f"more than {MAX_INPUT} bytes" in done.err
+
+
 @pytest.mark.parametrize("pss", [False, True])
 def test_a_large_file_is_hashed_as_it_is_read(cli, home, openssl, pss):
-    """More than a provider takes; openssl agrees."""
-    (home / "large").write_bytes(b"x" * 3_000_000)
+    """It may be larger than what is read into memory; openssl agrees."""
+    (home / "large").touch()
+    os.truncate("large", MAX_INPUT + 1)
     create(cli, "RSA_2048")
     algorithm = "RSA_PSS_SHA_256" if pss else "RSA_PKCS1_SHA_256"
     arguments = ["--key", "signer", "--algorithm", algorithm, "-i", "large"]

@@ -36,6 +36,16 @@ BROKEN = {
         "has a hook 'kmscore_provider_types' without its mark",
         "kmscore.hookimpl",
     ),
+    "hook of another name": (
+        """
+        from kmscore.hookspecs import hookimpl
+        @hookimpl
+        def provider_types():
+            return []
+        """,
+        "does not implement its hooks as specified",
+        "hookspecs",
+    ),
     "unknown argument": (
         """
         from kmscore.hookspecs import hookimpl
