@@ -110,6 +110,19 @@ def files(path):
 
 
 @pytest.fixture
+def query(path):
+    """Looks into the file behind the provider's back."""
+
+    def query(statement):
+        connection = sqlite3.connect(path)
+        rows = connection.execute(statement).fetchall()
+        connection.close()
+        return rows
+
+    return query
+
+
+@pytest.fixture
 def edit(path):
     """Changes the file behind the provider's back."""
 

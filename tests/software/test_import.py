@@ -2,6 +2,7 @@
 
 import os
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 import pytest
 
@@ -183,17 +184,13 @@ def test_material_expires(kms, owner, clock, connect):
     assert key.describe().valid_to is None
 
 
-def test_expired_material_is_erased_at_the_next_start(kms, owner, clock, connect, path):
+def test_expired_material_is_erased_at_the_next_start(kms, owner, clock, connect, query):
     """Not only refused: its row is no longer in the file."""
-    import sqlite3
-
     key = kms.create_key("AES_256", origin="EXTERNAL")
     owner.send(key, b"m" * 32, valid_to=at(clock.now + 60))
     clock.now += 61
     connect()
-    database = sqlite3.connect(path)
-    assert database.execute("SELECT count(*) FROM versions").fetchone() == (0,)
-    database.close()
+    assert query("SELECT count(*) FROM versions") == [(0,)]
 
 
 def test_an_expiry_that_is_over_is_refused(key, owner, clock):
@@ -218,30 +215,21 @@ def test_deleted_material_is_gone_from_memory_too(kms, owner, connect):
         assert len(each.provider._ciphers) == 0
 
 
-def test_deleted_material_is_gone_from_the_disk(kms, owner, files):
+def test_deleted_material_is_gone_from_the_disk(kms, owner, files, query):
     """Even the sealed form is overwritten."""
-    import sqlite3
-
     key = kms.create_key("AES_256", origin="EXTERNAL")
     owner.send(key, b"m" * 32)
-    database = sqlite3.connect(kms.provider._keystore.path)
-    [sealed] = database.execute("SELECT material FROM versions").fetchone()
-    database.close()
+    [(sealed,)] = query("SELECT material FROM versions")
     assert sealed in files()
     key.delete_material()
     assert sealed not in files()
 
 
-def test_the_same_material_is_not_told_by_its_fingerprint(kms, owner, path):
+def test_the_same_material_is_not_told_by_its_fingerprint(kms, owner, query):
     """Equal material under other specs has other fingerprints, and none is a plain hash."""
-    import sqlite3
-    from hashlib import sha256
-
     for spec in ("AES_128", "SM4"):
         owner.key(kms, spec, b"m" * 16)
-    database = sqlite3.connect(path)
-    prints = [row[0] for row in database.execute("SELECT fingerprint FROM keys")]
-    database.close()
+    prints = [row[0] for row in query("SELECT fingerprint FROM keys")]
     assert len(set(prints)) == 2
     assert sha256(b"m" * 16).digest() not in prints
 

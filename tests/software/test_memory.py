@@ -1,6 +1,7 @@
 """Keys in memory: kept ready, not too many, and not longer than they may be used."""
 
 import os
+import sys
 import threading
 
 import pytest
@@ -162,10 +163,15 @@ def test_many_threads_share_a_full_memory():
             failures.append(error)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
     assert failures == []
     assert len(ready) <= 8 + len(threads)
 

@@ -154,11 +154,12 @@ def test_a_malformed_signature_is_wrong(pair, spec):
     assert key.verify(Message(b"m"), good)
 
 
-def test_a_disabled_key_signs_and_verifies_nothing(kms):
-    """Nor does it give its public key; enabled again it does."""
+@pytest.mark.parametrize(("leave", "come_back"), [("disable", "enable"), ("archive", "restore")])
+def test_a_disabled_or_archived_key_signs_and_verifies_nothing(kms, leave, come_back):
+    """Nor does it give its public key; in use again it does."""
     key = kms.create_key("ED25519")
     signature = key.sign(Message(b"m"))
-    key.disable()
+    getattr(key, leave)()
     for use in (
         lambda: key.sign(Message(b"m")),
         lambda: key.verify(Message(b"m"), signature),
@@ -166,7 +167,7 @@ def test_a_disabled_key_signs_and_verifies_nothing(kms):
     ):
         with pytest.raises(KeyStateError):
             use()
-    key.enable()
+    getattr(key, come_back)()
     assert key.verify(Message(b"m"), signature)
 
 

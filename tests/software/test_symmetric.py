@@ -163,6 +163,27 @@ def test_a_key_rotates_by_itself_when_it_encrypts(kms, connect, clock):
     assert key.decrypt(sealed) == b"x"
 
 
+def test_two_processes_find_a_rotation_due_at_once(kms, connect, clock, monkeypatch):
+    """One of them makes the new version, and the other uses it."""
+    key = kms.create_key("AES_256")
+    other = connect().key(key.key_id)
+    key.set_rotation(7)
+    clock.now += 7 * DAY
+    registry = kms.provider._registry
+    really = registry.rotation_due
+    overtaken: list[bytes] = []
+
+    def slowly(record):
+        due = really(record)
+        if not overtaken:
+            overtaken.append(other.encrypt(b"x"))
+        return due
+
+    monkeypatch.setattr(registry, "rotation_due", slowly)
+    assert parse(key.encrypt(b"x")).key_version == 2
+    assert parse(overtaken[0]).key_version == 2
+
+
 @pytest.mark.parametrize("length", [1, 16, 32, 1024])
 def test_a_data_key(kms, length):
     """In clear in a buffer that is wiped, and encrypted under the key in its context."""
