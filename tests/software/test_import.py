@@ -1,12 +1,14 @@
 """Bring your own key: material arrives wrapped, once and again, and goes."""
 
 import os
+import subprocess
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import pytest
+from kmscore_software._symmetric import symmetric_key
 
-from kmscore.algorithms import KeyState
+from kmscore.algorithms import KeySpec, KeyState
 from kmscore.errors import (
     CiphertextInvalid,
     ImportMaterialInvalid,
@@ -47,6 +49,36 @@ def test_material_is_imported_and_used(kms, owner, spec, size, wrapping):
     owner.send(key, os.urandom(size), wrapping=wrapping)
     assert key.describe().state is KeyState.ENABLED
     assert key.decrypt(key.encrypt(b"x")) == b"x"
+
+
+OPENSSL = {
+    "RSAES_OAEP_SHA_256": ["rsa_padding_mode:oaep", "rsa_oaep_md:sha256", "rsa_mgf1_md:sha256"],
+    "RSAES_OAEP_SHA_1": ["rsa_padding_mode:oaep", "rsa_oaep_md:sha1", "rsa_mgf1_md:sha1"],
+    "RSAES_PKCS1_V1_5": ["rsa_padding_mode:pkcs1"],
+}
+
+
+@SPECS
+@WRAPPINGS
+def test_material_that_the_openssl_command_wrapped(kms, tmp_path, spec, size, wrapping):
+    """The key is the material: what it encrypts opens with the material alone."""
+    material = os.urandom(size)
+    key = kms.create_key(spec, origin="EXTERNAL")
+    parameters = key.import_parameters(wrapping)
+    public, plain, out = tmp_path / "public.der", tmp_path / "material", tmp_path / "wrapped"
+    public.write_bytes(parameters.public_key)
+    plain.write_bytes(material)
+    command = ["openssl", "pkeyutl", "-encrypt", "-pubin", "-keyform", "DER", "-inkey", public]
+    command += ["-in", plain, "-out", out]
+    for option in OPENSSL[wrapping]:
+        command += ["-pkeyopt", option]
+    subprocess.run(command, check=True, capture_output=True)
+    key.import_material(out.read_bytes(), parameters.token)
+    sealed = key.encrypt(b"x")
+    opened = symmetric_key(KeySpec(spec), material).decrypt(
+        sealed[47:59], sealed[59:], sealed[:47] + bytes(4)
+    )
+    assert opened == b"x"
 
 
 @SPECS

@@ -99,6 +99,39 @@ for number in range(20):
     assert len(list(kms.keys())) == 60
 
 
+def test_threads_of_two_processes_make_keys_at_once(start, kms):
+    """Four in each: every key that was answered is there, and opens what it encrypted."""
+    program = """
+kms = connect()
+failures, lines = [], []
+def work(name):
+    try:
+        for number in range(8):
+            key = kms.create_key("AES_256", alias=f"{sys.argv[2]}-{name}-{number}")
+            lines.append(key.encrypt(key.key_id.encode()).hex())
+    except BaseException as error:
+        failures.append(error)
+threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not failures, failures
+say(*lines)
+kms.close()
+"""
+    processes = [start(program, name) for name in ("a", "b")]
+    sealed = []
+    for process in processes:
+        said, complaints = process.communicate(timeout=60)
+        assert complaints == ""
+        sealed += said.split()
+    opened = {kms.decrypt(bytes.fromhex(each)).decode() for each in sealed}
+    assert len(opened) == 64
+    there = list(kms.keys())
+    assert opened == {info.key_id for info in there}
+
+
 @pytest.mark.parametrize("acknowledged", [1, 3, 10, 40])
 def test_a_kill_loses_no_key_that_was_acknowledged(start, connect, acknowledged):
     """SIGKILL amid creations and rotations: what was answered opens, and the rest is whole."""

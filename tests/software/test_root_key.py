@@ -100,12 +100,14 @@ def test_a_keystore_that_was_refused_is_let_go(connect, kms, path):
     assert [link for link in links if link.name.startswith(path.name)] == []
 
 
-def test_a_passphrase(connect):
-    """Stretched by scrypt; another one does not open the keystore, nor does a root key."""
+def test_a_passphrase(connect, files):
+    """Stretched by scrypt; another one opens nothing and changes nothing, nor does a root key."""
     sealed = connect(passphrase=b"correct horse").create_key("SM4", alias="k").encrypt(b"x")
     assert connect(passphrase=b"correct horse").key("k").decrypt(sealed) == b"x"
+    before = files()
     with pytest.raises(IntegrityError, match="does not open"):
         connect(passphrase=b"correct house")
+    assert files() == before
     with pytest.raises(ConfigError, match="has a passphrase, but root_key was given"):
         connect(root_key=b"r" * 32)
 

@@ -1,16 +1,28 @@
 """Encryption under a key of the keystore: what opens, what does not, and under which key."""
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from kmscore.ciphertext import parse
 from kmscore.errors import CiphertextInvalid, KeyNotFound, KeyStateError
 
 SPECS = pytest.mark.parametrize(("spec", "size"), [("AES_128", 16), ("AES_256", 32), ("SM4", 16)])
 DAY = 86400
+CONTEXTS = st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=8), max_size=4)
+
+
+@pytest.fixture
+def key_of(kms):
+    """A key of that spec, the same one each time."""
+    keys = {spec: kms.create_key(spec) for spec in ("AES_128", "AES_256", "SM4")}
+    return keys.__getitem__
 
 
 def by_hand(spec, material, ciphertext, context=b""):
@@ -39,6 +51,56 @@ def test_what_is_encrypted_is_decrypted_in_its_context_alone(kms, spec, size):
                 key.decrypt(sealed, context=context)
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    plaintext=st.binary(min_size=1, max_size=4096),
+    context=CONTEXTS,
+    other=CONTEXTS,
+    spec=st.sampled_from(["AES_128", "AES_256", "SM4"]),
+)
+def test_any_plaintext_in_any_context(key_of, plaintext, context, other, spec):
+    """Opens in that context, whatever the order of its pairs, and in no other."""
+    assume(other != context)
+    key = key_of(spec)
+    sealed = key.encrypt(plaintext, context=context)
+    assert key.decrypt(sealed, context=dict(reversed(context.items()))) == plaintext
+    with pytest.raises(CiphertextInvalid):
+        key.decrypt(sealed, context=other)
+
+
+@SPECS
+def test_a_ciphertext_is_made_without_kmscore(kms, owner, spec, size):
+    """By the words of the format's page; it opens under a key with that material."""
+    material, nonce = os.urandom(size), os.urandom(12)
+    key = owner.key(kms, spec, material)
+    suite = {"AES_128": 1, "AES_256": 2, "SM4": 3}[spec]
+    context = '{"a":"ü","b":"2"}'.encode()
+    for name in (key.key_id.encode(), b"another name"):
+        head = b"KMSC\x01" + bytes([suite, len(name)]) + name + b"\0\0\0\x01"
+        associated = head + len(context).to_bytes(4, "big") + context
+        if spec == "SM4":
+            gcm = Cipher(algorithms.SM4(material), modes.GCM(nonce)).encryptor()
+            gcm.authenticate_additional_data(associated)
+            body = gcm.update(b"card number") + gcm.finalize() + gcm.tag
+        else:
+            body = AESGCM(material).encrypt(nonce, b"card number", associated)
+        sealed = head + nonce + body
+        assert key.decrypt(sealed, context={"b": "2", "a": "ü"}) == b"card number"
+    with pytest.raises(CiphertextInvalid):
+        kms.decrypt(sealed, context={"b": "2", "a": "ü"})
+
+
+def test_the_example_of_the_page(kms, owner):
+    """The key whose material the page gives opens the ciphertext that the page shows."""
+    page = (Path(__file__).parents[2] / "docs/ciphertext-format.md").read_text()
+    [code] = re.findall(r"bytes\.fromhex\(([^)]+)\)", page)
+    example = bytes.fromhex("".join(re.findall(r'"([0-9a-f]+)"', code)))
+    key = owner.key(kms, "AES_256", bytes(range(32)))
+    assert key.decrypt(example, context={"table": "orders"}) == b"card number"
+    with pytest.raises(CiphertextInvalid):
+        key.decrypt(example)
+
+
 @SPECS
 def test_a_ciphertext_opens_without_kmscore(kms, owner, spec, size):
     """By the words of the format's page, with the material that its owner knows."""
@@ -64,8 +126,10 @@ def test_every_byte_of_a_ciphertext_counts(kms, spec, size):
             assert failed.value.message == CiphertextInvalid().message
             assert not failed.value.hint
     for length in range(1, len(sealed)):
-        with pytest.raises(CiphertextInvalid):
-            key.decrypt(sealed[:length])
+        for use in (key.decrypt, kms.decrypt):
+            with pytest.raises(CiphertextInvalid) as failed:
+                use(sealed[:length])
+            assert failed.value.message == CiphertextInvalid().message
 
 
 def test_no_two_ciphertexts_are_alike(kms):

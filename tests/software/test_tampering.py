@@ -5,9 +5,8 @@ import sqlite3
 import pytest
 
 import kmscore
-from kmscore.errors import (
-    IntegrityError,
-)
+from kmscore import Message
+from kmscore.errors import CiphertextInvalid, IntegrityError
 from kmscore.plugin import Secret
 
 COLUMNS = [
@@ -35,18 +34,94 @@ COLUMNS = [
 
 @pytest.mark.parametrize(("table", "column", "value"), COLUMNS)
 def test_a_changed_column_is_noticed(connect, kms, owner, edit, table, column, value):
-    """Whichever it is, by who opens the keystore next: an error that names key and keystore."""
+    """Whichever it is, by who opens the keystore next; the other keys are not affected."""
     key = owner.key(kms, "AES_256", b"m" * 32)
     sealed = key.encrypt(b"x")
     if column == "state":
         key.disable()
+    cipher, pair = kms.create_key("SM4"), kms.create_key("ED25519")
+    untouched = cipher.encrypt(b"y")
     kms.close()
-    edit(f"UPDATE {table} SET {column} = ?", value)  # noqa: S608 - names from above
+    which = f"UPDATE {table} SET {column} = ? WHERE key_id = ?"  # noqa: S608 - names from above
+    edit(which, value, key.key_id)
     again = connect()
+    assert again.decrypt(untouched) == b"y"
+    assert again.key(pair.key_id).sign(Message(b"m"))
     with pytest.raises(IntegrityError, match="was altered") as failed:
         again.decrypt(sealed)
     assert failed.value.key == key.key_id
     assert "keystore.db" in failed.value.message
+
+
+NAMES = {"keys": {"place", "key_id"}, "versions": {"key_id", "number"}, "jobs": {"key_id"}}
+
+
+def test_no_column_is_forgotten_here(kms, query):
+    """Every one of the file is changed by some test of this page, or names its row."""
+    tables = {name for (name,) in query("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert tables == {*NAMES, "meta"}
+    changed = {(table, column) for table, column, _ in COLUMNS}
+    changed |= {("jobs", column) for column in JOB_COLUMNS}
+    there = {
+        (table, row[1])
+        for table, names in NAMES.items()
+        for row in query(f"PRAGMA table_info({table})")
+        if row[1] not in names
+    }
+    assert changed == there
+    assert [row[1] for row in query("PRAGMA table_info(meta)")] == ["name", "value"]
+
+
+def test_rows_that_are_given_another_name(connect, kms, path):
+    """Material of one key under the id of another, and one key under the name of another."""
+    one, two = kms.create_key("AES_256", alias="one"), kms.create_key("AES_256", alias="two")
+    sealed, untouched = one.encrypt(b"x"), kms.create_key("AES_256").encrypt(b"y")
+    kms.close()
+    database = sqlite3.connect(path, isolation_level=None)
+    for old, new in ((one.key_id, "0"), (two.key_id, one.key_id)):
+        database.execute("UPDATE versions SET key_id = ? WHERE key_id = ?", (new, old))
+        database.execute("UPDATE keys SET key_id = ? WHERE key_id = ?", (new, old))
+    database.close()
+    again = connect()
+    with pytest.raises(IntegrityError, match="was altered"):
+        again.decrypt(sealed)
+    for alias in ("one", "two"):
+        with pytest.raises(IntegrityError, match="was altered"):
+            again.key(alias)
+    with pytest.raises(IntegrityError, match="was altered"):
+        list(again.keys())
+    assert again.decrypt(untouched) == b"y"
+
+
+def test_versions_that_are_exchanged(connect, kms, path):
+    """An old version's material is not taken for the new one's."""
+    key = kms.create_key("AES_256")
+    sealed = [key.encrypt(b"1")]
+    key.rotate()
+    sealed.append(key.encrypt(b"2"))
+    kms.close()
+    database = sqlite3.connect(path, isolation_level=None)
+    for old, new in ((1, 3), (2, 1), (3, 2)):
+        database.execute("UPDATE versions SET number = ? WHERE number = ?", (new, old))
+    database.close()
+    again = connect()
+    for each in sealed:
+        with pytest.raises(IntegrityError, match="was altered"):
+            again.decrypt(each)
+
+
+def test_rows_that_are_removed(connect, kms, path, edit):
+    """A version that the key says it has is missed; a key without its row is not there."""
+    key, gone = kms.create_key("AES_256"), kms.create_key("AES_256")
+    sealed, lost = key.encrypt(b"x"), gone.encrypt(b"x")
+    kms.close()
+    edit("DELETE FROM versions WHERE key_id = ?", key.key_id)
+    edit("DELETE FROM keys WHERE key_id = ?", gone.key_id)
+    again = connect()
+    with pytest.raises(IntegrityError, match="is missing"):
+        again.decrypt(sealed)
+    with pytest.raises(CiphertextInvalid):
+        again.decrypt(lost)
 
 
 def test_a_changed_row_is_noticed_by_who_has_the_keystore_open(kms, edit):
@@ -58,7 +133,10 @@ def test_a_changed_row_is_noticed_by_who_has_the_keystore_open(kms, edit):
         key.decrypt(sealed)
 
 
-@pytest.mark.parametrize("column", ["wrapping", "token_digest", "private_key", "expires_at", "mac"])
+JOB_COLUMNS = ["wrapping", "token_digest", "private_key", "expires_at", "mac"]
+
+
+@pytest.mark.parametrize("column", JOB_COLUMNS)
 def test_a_changed_import_job_is_noticed(kms, edit, owner, column):
     """Nobody plants a wrapping key or a token of his own."""
     key = kms.create_key("AES_256", origin="EXTERNAL")
