@@ -13,30 +13,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kmscore.errors import PluginError
-from kmscore.plugin import ENTRY_POINT_GROUP, ProviderType
+from kmscore.plugin import COMMAND_GROUP, ENTRY_POINT_GROUP, ProviderType
 from kmscore.spi import SPI_VERSION
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+    import click
     import pluggy
 
 _SUFFIXES: Final = (".dist-info", ".egg-info")
-_EXTRAS: Final = {"pkcs11": "pkcs11", "tencent": "tencent"}
+_EXTRAS: Final = frozenset({"conformance", "pkcs11", "tencent"})
+"""Extras of kmscore that are named like the plugins that need them."""
 
 
 class Installed(NamedTuple):
-    """An entry point of the group ``kmscore``.
+    """An entry point.
 
     Attributes:
         name: Its name; for a provider, the type in the configuration.
-        module: The module that holds its hooks.
+        module: The module that holds its hooks, or its command.
+        attribute: What of the module is meant; empty for all of it.
         distribution: The distribution that brought it.
         version: That distribution's version.
     """
 
     name: str
     module: str
+    attribute: str
     distribution: str
     version: str
 
@@ -55,7 +59,9 @@ class Description(NamedTuple):
     problem: str
 
 
-def installed(path: Iterable[str] | None = None) -> tuple[Installed, ...]:
+def installed(
+    path: Iterable[str] | None = None, group: str = ENTRY_POINT_GROUP
+) -> tuple[Installed, ...]:
     """Every entry point of the group, in the order of ``sys.path``; nothing is imported.
 
     A distribution that is found twice, as an editable one beside its metadata, counts once.
@@ -65,17 +71,43 @@ def installed(path: Iterable[str] | None = None) -> tuple[Installed, ...]:
     for folder in sys.path if path is None else path:
         for info in _metadata_folders(folder or "."):
             text = _read(os.path.join(info, "entry_points.txt"))  # noqa: PTH118 - pathlib is slow
-            if f"[{ENTRY_POINT_GROUP}]" not in text:
+            if f"[{group}]" not in text:
                 continue
             distribution, version = _identity(info)
             if distribution in seen:
                 continue
             seen.add(distribution)
             found += [
-                Installed(name, module, distribution, version)
-                for name, module in _entry_points(text)
+                Installed(name, module, attribute, distribution, version)
+                for name, module, attribute in _entry_points(text, group)
             ]
     return tuple(found)
+
+
+def installed_commands() -> tuple[str, ...]:
+    """Names of the commands that installed distributions bring; nothing is imported."""
+    return tuple(sorted({found.name for found in installed(group=COMMAND_GROUP)}))
+
+
+def load_command(name: str) -> click.Command | None:
+    """A command that an installed distribution brings, or None.
+
+    Raises:
+        PluginError: Two distributions claim the name, or it cannot be imported.
+    """
+    import click
+
+    claims = [found for found in installed(group=COMMAND_GROUP) if found.name == name]
+    if not claims:
+        return None
+    plugin = _only(claims, f"the command {name!r}")
+    found = getattr(_imported(plugin), plugin.attribute, None)
+    if not isinstance(found, click.Command):
+        raise PluginError(
+            f"plugin {_shown(plugin)} has no command {plugin.attribute!r}",
+            hint="Its entry point must name a click command: module:command",
+        )
+    return found
 
 
 class Plugins:
@@ -136,13 +168,8 @@ class Plugins:
 
     def _find(self, name: str) -> Installed:
         claims = [plugin for plugin in self._installed if plugin.name == name]
-        if len(claims) == 1:
-            return claims[0]
         if claims:
-            who = " and ".join(f"{claim.distribution} {claim.version}" for claim in claims)
-            raise PluginError(
-                f"the plugin name {name!r} is claimed by {who}", hint="Uninstall one of them"
-            )
+            return _only(claims, f"the plugin name {name!r}")
         import difflib
 
         names = sorted({plugin.name for plugin in self._installed})
@@ -179,23 +206,7 @@ class Plugins:
     def _register(self, plugin: Installed) -> ModuleType:
         if plugin.name in self._modules:
             return self._modules[plugin.name]
-        try:
-            module = import_module(plugin.module)
-        except ImportError as error:
-            missing = isinstance(error, ModuleNotFoundError)
-            reason = f"{error.name} is missing" if missing else str(error)
-            extra = _EXTRAS.get(plugin.name)
-            raise PluginError(
-                f"plugin {_shown(plugin)} cannot be imported: {reason}",
-                hint=f"Install it with: pip install 'kmscore[{extra}]'"
-                if extra
-                else "Install what the plugin needs",
-            ) from error
-        except Exception as error:
-            raise PluginError(
-                f"plugin {_shown(plugin)} cannot be imported: {type(error).__name__}",
-                hint="This is a defect of the plugin: please report it there",
-            ) from error
+        module = _imported(plugin)
         manager = self._plugin_manager()
         try:
             self._refuse_unknown_hooks(module, plugin)
@@ -245,6 +256,32 @@ class Plugins:
                 )
 
 
+def _only(claims: list[Installed], what: str) -> Installed:
+    if len(claims) > 1:
+        who = " and ".join(f"{claim.distribution} {claim.version}" for claim in claims)
+        raise PluginError(f"{what} is claimed by {who}", hint="Uninstall one of them")
+    return claims[0]
+
+
+def _imported(plugin: Installed) -> ModuleType:
+    try:
+        return import_module(plugin.module)
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError)
+        reason = f"{error.name} is missing" if missing else str(error)
+        raise PluginError(
+            f"plugin {_shown(plugin)} cannot be imported: {reason}",
+            hint=f"Install it with: pip install 'kmscore[{plugin.name}]'"
+            if plugin.name in _EXTRAS
+            else "Install what the plugin needs",
+        ) from error
+    except Exception as error:
+        raise PluginError(
+            f"plugin {_shown(plugin)} cannot be imported: {type(error).__name__}",
+            hint="This is a defect of the plugin: please report it there",
+        ) from error
+
+
 def _shown(plugin: Installed) -> str:
     return f"{plugin.name!r} of {plugin.distribution} {plugin.version}"
 
@@ -284,7 +321,7 @@ def _identity(info: str) -> tuple[str, str]:
     return name or os.path.basename(info), version  # noqa: PTH119
 
 
-def _entry_points(text: str) -> Iterator[tuple[str, str]]:
+def _entry_points(text: str, group: str) -> Iterator[tuple[str, str, str]]:
     section = ""
     for raw in text.splitlines():
         line = raw.strip()
@@ -292,7 +329,8 @@ def _entry_points(text: str) -> Iterator[tuple[str, str]]:
             continue
         if line[0] == "[":
             section = line.strip("[]").strip()
-        elif section == ENTRY_POINT_GROUP and "=" in line:
+        elif section == group and "=" in line:
             name, _, target = line.partition("=")
             # A target may name an attribute and extras: module:object [extra].
-            yield name.strip(), target.split("[")[0].split(":")[0].strip()
+            module, _, attribute = target.split("[")[0].partition(":")
+            yield name.strip(), module.strip(), attribute.strip()

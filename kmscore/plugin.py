@@ -109,3 +109,7 @@ class ProviderType(NamedTuple):
 
 
 ENTRY_POINT_GROUP: Final = "kmscore"
+"""Entry points of plugins: modules that hold hooks."""
+
+COMMAND_GROUP: Final = "kmscore.commands"
+"""Entry points of commands that are there as soon as their distribution is installed."""

@@ -51,9 +51,11 @@ class LazyGroup(click.Group):
     """Loads the module of a command when the command is named, and plugins when it is unknown."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands of kmscore, and those of the plugins that the configuration names."""
+        """The commands of kmscore, those installed beside it, and those of configured plugins."""
+        from kmscore.discovery import installed_commands
+
         self._add_plugin_commands(ctx)
-        return sorted({*COMMANDS, *self.commands})
+        return sorted({*COMMANDS, *installed_commands(), *self.commands})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command by name."""
@@ -64,6 +66,14 @@ class LazyGroup(click.Group):
             module, _, attribute = place.partition(":")
             command: click.Command = getattr(import_module(f"kmscore.cli.{module}"), attribute)
             return command
+        try:
+            from kmscore.discovery import load_command
+
+            found = load_command(cmd_name)
+        except KmsError as error:
+            return _broken(cmd_name, error)
+        if found is not None:
+            return found
         self._add_plugin_commands(ctx)
         return self.commands.get(cmd_name)
 
@@ -82,6 +92,15 @@ class LazyGroup(click.Group):
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises
             text = f"a plugin could not add its commands: {type(error).__name__}"
             click.echo(f"warning: {text}", err=True)
+
+
+def _broken(name: str, error: KmsError) -> click.Command:
+    """Stands for a command that cannot be loaded: the help stays whole, and its use says why."""
+
+    def refuse() -> None:
+        raise error
+
+    return click.Command(name, callback=refuse, help=f"Not available: {error.message}.")
 
 
 def _configured_plugins(session: Session) -> Plugins:

@@ -183,3 +183,47 @@ def test_a_broken_configuration_leaves_the_help_whole(cli, home):
     (home / "kms.toml").write_text("broken")
     done = cli("--help")
     assert (done.code, done.err) == (0, "")
+
+
+COMMAND = """
+import click
+
+
+@click.command()
+def greet():
+    "Greet somebody."
+    click.echo("hello")
+"""
+
+
+@pytest.fixture
+def bring(home, monkeypatch):
+    """Installs a distribution that brings the command ``greet``."""
+
+    def add(code):
+        site = home / "site"
+        info = site / "acme_greet-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Name: acme-greet\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("[kmscore.commands]\ngreet = acme_greet:greet\n")
+        (site / "acme_greet.py").write_text(code)
+        monkeypatch.syspath_prepend(site)
+
+    yield add
+    sys.modules.pop("acme_greet", None)
+
+
+def test_a_command_of_an_installed_distribution(cli, bring):
+    """Needs no configuration, and stands in the help."""
+    bring(COMMAND)
+    assert cli("greet").text == "hello"
+    assert "Greet somebody" in cli("--help").text
+
+
+def test_an_installed_command_that_is_broken(cli, bring):
+    """Says so when it is named, and leaves the help whole."""
+    bring("import no_such_library")
+    done = cli("greet")
+    assert done.code == 3
+    assert "no_such_library is missing" in done.err
+    assert "encrypt" in cli("--help").text

@@ -103,9 +103,11 @@ class Reader:
         info.mkdir()
         name, version = project["name"], project["version"]
         (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
-        plugins = project["entry-points"]["kmscore"].items()
-        lines = [f"{plugin} = {module}\n" for plugin, module in plugins]
-        (info / "entry_points.txt").write_text("[kmscore]\n" + "".join(lines))
+        lines = [
+            "\n".join([f"[{group}]", *(f"{point} = {target}" for point, target in points.items())])
+            for group, points in project["entry-points"].items()
+        ]
+        (info / "entry_points.txt").write_text("\n".join(lines))
 
 
 @pytest.fixture(scope="session")

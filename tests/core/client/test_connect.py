@@ -70,7 +70,9 @@ def test_an_audit_log_is_kept_when_configured(content, tmp_path):
     content["audit"] = {"path": str(tmp_path / "audit.jsonl"), "key": lambda: b"k" * 32}
     with kmscore.connect("one", config=content) as kms:
         kms.create_key("AES_256")
-    report = verify_log(tmp_path / "audit.jsonl", key=Config.from_mapping(content).audit.key)
+    settings = Config.from_mapping(content).audit
+    assert settings is not None
+    report = verify_log(tmp_path / "audit.jsonl", key=settings.key)
     assert report.ok
     assert report.records == 2
 

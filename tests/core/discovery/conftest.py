@@ -47,7 +47,9 @@ def site(tmp_path, monkeypatch):
 def install(site):
     """Installs a distribution: ``install("acme-kms", "acme", "import sys")``."""
 
-    def add(distribution, plugin, code, *, module=None, version="1.0", folder=site):
+    def add(
+        distribution, plugin, code, *, module=None, version="1.0", folder=site, group="kmscore"
+    ):
         module = module or f"{plugin.replace('-', '_')}_module"
         (folder / f"{module}.py").write_text(textwrap.dedent(code))
         info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
@@ -55,7 +57,8 @@ def install(site):
         (info / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n\nName: no\n"
         )
-        (info / "entry_points.txt").write_text(f"[kmscore]\n{plugin} = {module}\n")
+        target = module if group == "kmscore" else f"{module}:{plugin}"
+        (info / "entry_points.txt").write_text(f"[{group}]\n{plugin} = {target}\n")
         return module
 
     return add

@@ -12,7 +12,7 @@ from kmscore.errors import PluginError
 def test_plugins_are_found_without_importing_them(install):
     """Neither listing nor using another plugin runs their code."""
     module = install("acme-kms", "acme", "raise SystemExit('imported')")
-    assert Installed("acme", module, "acme-kms", "1.0") in installed()
+    assert Installed("acme", module, "", "acme-kms", "1.0") in installed()
     Plugins().provider_type("software")
     assert module not in sys.modules
 
@@ -21,7 +21,7 @@ def test_what_is_found_is_what_the_standard_library_finds(install_provider):
     """The metadata is read by hand, for speed: here against importlib.metadata."""
     install_provider("acme-kms", "acme")
     theirs = {
-        (each.name, each.module, each.dist.name, each.dist.version)
+        Installed(each.name, each.module, each.attr or "", each.dist.name, each.dist.version)
         for each in entry_points(group="kmscore")
         if each.dist is not None
     }
