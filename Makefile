@@ -10,7 +10,7 @@ need = @$(1) >/dev/null 2>&1 || { echo "Installing $(2)"; $(APT) -qq update && \
 	$(APT) -qq -y --no-install-recommends install $(2) >/dev/null; } || \
 	{ echo "Please install these Debian packages: $(2)" >&2; exit 1; }
 
-.PHONY: help demo test lint types pytest bench clean
+.PHONY: help demo test lint types pytest tokens bench clean
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' Makefile
@@ -29,11 +29,18 @@ types: $(VENV)/.tools  ## mypy and pyright, both strict
 	$(BIN)/mypy
 	$(BIN)/pyright
 
-pytest: $(VENV)/.tools  ## All tests, with the branches that they reach
+pytest: $(VENV)/.tools tokens  ## All tests, with the branches that they reach
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
+
+# Tokens that the tests make from nothing; opencryptoki's can only be made by root.
+tokens:
+	$(call need,command -v softhsm2-util,softhsm2)
+	$(call need,ls /usr/lib/*/libsoftokn3.so,libnss3)
+	$(call need,ls /usr/bin/p11-kit /usr/lib/*/pkcs11/p11-kit-client.so,p11-kit p11-kit-modules)
+	$(if $(filter 0,$(shell id -u)),$(call need,command -v pkcsslotd,opencryptoki))
 
 bench: $(VENV)/.tools  ## The table of speed goals
 	$(call need,test -e /usr/include/openssl/evp.h && command -v gcc,gcc libc6-dev libssl-dev)

@@ -1,0 +1,99 @@
+"""Tokens made from nothing, and providers opened on them.
+
+SoftHSM, NSS softokn and SoftHSM behind a socket are there in every run. opencryptoki has one token
+for the whole machine, so its tests run in namespaces of their own (test_opencryptoki.py), in a
+process in which it is the only kind.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kmscore
+from tests.pkcs11 import tokens
+from tests.pkcs11.expectations import EXPECTED, Expected
+from tests.pkcs11.tokens import Token, Unpluggable
+
+ONLY = os.environ.get("KMSCORE_TEST_TOKEN", "")
+"""The one kind of token to test; else those that need nothing but packages."""
+
+KINDS = [ONLY] if ONLY else ["softhsm", "nss", "p11kit"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With only one kind of token, only the tests of every token are run."""
+    if ONLY:
+        chosen = [item for item in items if "token" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+@pytest.fixture(scope="session")
+def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Token:
+    """A SoftHSM token; the processes of this session find it."""
+    token = tokens.make_softhsm(tmp_path_factory.mktemp("softhsm"))
+    os.environ.update(token.environment)
+    return token
+
+
+@pytest.fixture(scope="session")
+def nss(tmp_path_factory: pytest.TempPathFactory) -> Token:
+    """An NSS key database."""
+    return tokens.make_nss(tmp_path_factory.mktemp("nss") / "db")
+
+
+@pytest.fixture(scope="session")
+def unpluggable(tmp_path_factory: pytest.TempPathFactory, softhsm: Token) -> Iterator[Unpluggable]:
+    """SoftHSM behind a socket, on a token of its own; the connection can be cut."""
+    behind = tokens.make_softhsm(tmp_path_factory.mktemp("behind"))
+    made = Unpluggable(tmp_path_factory.mktemp("p11kit"), behind)
+    os.environ.update(made.token.environment)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def opencryptoki(tmp_path_factory: pytest.TempPathFactory) -> Token:
+    """The opencryptoki token of the namespaces that this process was started in."""
+    return tokens.opencryptoki(tmp_path_factory.mktemp("opencryptoki"))
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def token(request: pytest.FixtureRequest) -> Token:
+    """Each token in turn."""
+    made = request.getfixturevalue("unpluggable" if request.param == "p11kit" else request.param)
+    return made.token if isinstance(made, Unpluggable) else made
+
+
+@pytest.fixture
+def expected(token: Token) -> Expected:
+    """What the token is expected to be able to do."""
+    return EXPECTED[token.kind]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the registry of keys is."""
+    return tmp_path / "keys.db"
+
+
+@pytest.fixture
+def connect(path: Path) -> Iterator[Callable[..., Any]]:
+    """Opens a provider on a token, with options; closed after the test."""
+    with ExitStack() as stack:
+
+        def open_provider(token: Token, **options: Any) -> Any:
+            config = token.config(options.pop("path", path), **options)
+            return stack.enter_context(kmscore.connect("hsm", config=config))
+
+        yield open_provider
+
+
+@pytest.fixture
+def kms(connect: Callable[..., Any], token: Token) -> Any:
+    """A provider on each token in turn."""
+    return connect(token)
