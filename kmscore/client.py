@@ -95,7 +95,7 @@ class Kms:
             usage = usages[0]
         else:
             names = " or ".join(usages)
-            raise InvalidRequest(f"a {spec} key needs a usage", hint=f"Say {names}")
+            raise InvalidRequest(f"a key of {spec} needs a usage", hint=f"Say {names}")
         kind = self._capabilities.find(spec, usage)
         if kind is None or origin not in kind.origins:
             raise Unsupported(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 from kmscore.errors import ConfigError
+from kmscore.paths import named_path
 from kmscore.plugin import Option, OptionKind, ProviderType, Secret, Setting
 from kmscore.retry import RetryPolicy
 from kmscore.secret import secret_of
@@ -121,7 +122,7 @@ class Config(NamedTuple):
         import tomllib
 
         try:
-            data = tomllib.loads(file.read_text(encoding="utf-8"))
+            text = file.read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(
                 f"configuration {file} cannot be read: {error.strerror}",
@@ -129,8 +130,17 @@ class Config(NamedTuple):
             ) from error
         except UnicodeDecodeError as error:
             raise ConfigError(f"configuration {file} is not UTF-8") from error
+        except ValueError as error:
+            raise ConfigError(f"{str(file)!r} cannot be the path of a configuration") from error
+        try:
+            data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"configuration {file} is not TOML: {error}") from error
+        except (ValueError, RecursionError) as error:
+            # What the parser leaves to Python: numbers of thousands of digits, deep nesting.
+            raise ConfigError(
+                f"configuration {file} holds a number that is too long, or is nested too deeply"
+            ) from error
         return cls.from_mapping(data, base=file.absolute().parent, path=file)
 
     @classmethod
@@ -241,7 +251,7 @@ def _value(value: Any, option: Option, where: str, base: Path) -> Any:
         if kind is OptionKind.SECRET:
             return secret_of(value, where=place, base=base)
         if kind is OptionKind.PATH:
-            return base / Path(value).expanduser()
+            return named_path(value, where=place, base=base)
         if kind is OptionKind.TABLE and option.options:
             return check(value, option.options, where=place, base=base)
         if option.choices and value not in option.choices:

@@ -91,7 +91,7 @@ class EncryptionContext:
 
         try:
             pairs: object = json.loads(text, object_pairs_hook=_Pairs)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidRequest("the encryption context is not JSON") from error
         if not isinstance(pairs, _Pairs):
             raise InvalidRequest("the encryption context is not a JSON object")

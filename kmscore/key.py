@@ -380,7 +380,7 @@ class Key:
 
     def _mismatch(self, operation: str) -> KeyUsageMismatch:
         return KeyUsageMismatch(
-            f"a {self.spec} key for {self.usage} cannot do that",
+            f"a key of {self.spec} for {self.usage} cannot do that",
             hint=_INSTEAD[self.usage],
             provider=self._gate.provider,
             operation=operation,
@@ -437,7 +437,7 @@ class Key:
         names = ", ".join(sorted(self._schemes)) or "none"
         asked = f"{wanted} with " if wanted else ""
         raise Unsupported(
-            f"the provider cannot do {asked}a {self.spec} key for {self.usage}",
+            f"the provider cannot do {asked}a key of {self.spec} for {self.usage}",
             hint=f"Its algorithms: {names}",
             provider=self._gate.provider,
             key=self.key_id,

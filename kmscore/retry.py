@@ -5,7 +5,6 @@ Providers never retry. The core does, in one place, by the error's class: see `R
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 Result = TypeVar("Result")
+
+MAX_VALUE: Final = 1_000_000_000
+"""The most of everything in a policy, whether attempts or seconds."""
 
 # Doubling more often reaches no larger delay, and would overflow a float.
 _MAX_DOUBLINGS: Final = 62
@@ -49,7 +51,8 @@ class RetryPolicy:
         deadline: Seconds from the first failure after which nothing is sent again.
 
     Raises:
-        ConfigError: A value is no number, negative or infinite, or `max_attempts` is below 1.
+        ConfigError: A value is no number, negative or above `MAX_VALUE`, or `max_attempts` is
+            below 1.
     """
 
     max_attempts: int = 6
@@ -63,8 +66,12 @@ class RetryPolicy:
             value: object = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ConfigError(f"{field.name} of the retry policy is no number")
-            if not math.isfinite(value) or value < 0:
-                raise ConfigError(f"{field.name} of the retry policy is {value}")
+            # Compared, not converted: a whole number may be too large for a float.
+            if not 0 <= value <= MAX_VALUE:
+                raise ConfigError(
+                    f"{field.name} of the retry policy is out of range",
+                    hint=f"Use a number from 0 to {MAX_VALUE}",
+                )
             if field.name == "max_attempts" and (isinstance(value, float) or value < 1):
                 raise ConfigError(
                     f"max_attempts of the retry policy is {value}",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from kmscore.errors import ConfigError
+from kmscore.paths import named_path
 from kmscore.plugin import Secret
 
 MAX_BYTES: Final = 65536
@@ -42,9 +43,14 @@ def secret_of(value: Any, *, where: str, base: Path) -> Secret:
     if not isinstance(target, str) or not target:
         raise ConfigError(f"{where} refers to nothing", hint=f"Write it as {_FORMS}")
     if kind == "env":
+        if "=" in target or "\0" in target:
+            raise ConfigError(
+                f"{where}: no variable of the environment can have that name",
+                hint=f"Write it as {_FORMS}",
+            )
         return Secret(f"env {target}", lambda: _from_environment(target, where))
     if kind == "file":
-        path = base / Path(target).expanduser()
+        path = named_path(target, where=where, base=base)
         return Secret(f"file {path}", lambda: _from_file(path, where))
     if kind == "prompt":
         return Secret(f"prompt {target!r}", lambda: _from_prompt(target, where))

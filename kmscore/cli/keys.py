@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kmscore.cli.session import Session, common_options, pass_session
-from kmscore.cli.streams import read_input, write_file
+from kmscore.cli.streams import read_input, whole_folder, write_file
 from kmscore.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -181,19 +181,19 @@ def restore(session: Session, key: str) -> None:
 def import_parameters(session: Session, key: str, wrapping: str, folder: str) -> None:
     """Fetch what is needed to wrap material for KEY.
 
-    Writes wrapping-key.der, wrapping-key.pem and import-token to DIR. Older parameters of the key
-    become invalid.
+    Writes wrapping-key.der, wrapping-key.pem, import-token and valid-to, the time until when they
+    are accepted, to DIR. Older parameters of the key become invalid.
     """
     from kmscore.encodings import pem_encode
 
-    parameters = session.key(key).import_parameters(wrapping)
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    write_file(place / "wrapping-key.der", parameters.public_key)
-    pem = pem_encode(parameters.public_key, "PUBLIC KEY")
-    write_file(place / "wrapping-key.pem", pem.encode())
-    write_file(place / "import-token", parameters.token, secret=True)
-    until = parameters.valid_to
+    opened = session.key(key)
+    with whole_folder(folder) as place:
+        parameters = opened.import_parameters(wrapping)
+        until = parameters.valid_to
+        write_file(place / "wrapping-key.der", parameters.public_key)
+        write_file(place / "wrapping-key.pem", pem_encode(parameters.public_key).encode())
+        write_file(place / "import-token", parameters.token, secret=True)
+        write_file(place / "valid-to", f"{until.isoformat()}\n".encode())
     session.show(
         {"folder": folder, "wrapping": parameters.wrapping.value, "valid_to": until.isoformat()},
         f"wrapping key and token are in {folder}, valid until {until:%F %T} UTC",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -139,7 +140,7 @@ def _scheme(spec: KeySpec, algorithm: str | None) -> SigningAlgorithm:
         return parse(SigningAlgorithm, algorithm, "algorithm")
     signing = TRAITS[spec].signing
     if not signing:
-        raise KeyUsageMismatch(f"a {spec} key cannot sign")
+        raise KeyUsageMismatch(f"a key of {spec} cannot sign")
     return signing[0]
 
 
@@ -157,7 +158,7 @@ def _signable(
     streamed = _hash_file(source, scheme)
     if streamed is not None:
         return streamed
-    user_id = DEFAULT_SM2_USER_ID if sm2_user_id is None else sm2_user_id.encode()
+    user_id = DEFAULT_SM2_USER_ID if sm2_user_id is None else os.fsencode(sm2_user_id)
     return Message(read_input(source, MAX_INPUT), user_id)
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from kmscore.cli.session import DISK_FULL, stdout_is_terminal
-from kmscore.errors import InvalidRequest, LimitExceeded, Unavailable
+from kmscore.errors import InvalidRequest, KmsError, LimitExceeded, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 MAX_INPUT = 64 << 20
 """Most bytes that a command reads into memory: 64 MiB."""
@@ -45,12 +45,13 @@ def output_option(help_text: str) -> Callable[[Any], Any]:
     return click.option("-o", "--output", "target", metavar="FILE", help=f"{help_text} [stdout]")
 
 
-def read_input(source: str | None, limit: int = MAX_INPUT) -> bytes:
+def read_input(source: str | None, limit: int = MAX_INPUT, more: str = "") -> bytes:
     """All of a file or of standard input.
 
     Args:
         source: The file; None or ``-`` for standard input.
         limit: Most bytes; no more than one more is read.
+        more: What to do with more, for the error.
 
     Raises:
         InvalidRequest: The file cannot be read.
@@ -68,7 +69,8 @@ def read_input(source: str | None, limit: int = MAX_INPUT) -> bytes:
         ) from error
     if len(data) > limit:
         raise LimitExceeded(
-            f"the input has more than {limit} bytes", hint=f"At most {limit} are allowed here"
+            f"the input has more than {limit} bytes",
+            hint=f"At most {limit} are allowed here{more}",
         )
     return data
 
@@ -118,14 +120,43 @@ def write_file(path: Path, data: bytes, *, secret: bool = False) -> None:
             return
         _replace(path, data, 0o600 if secret else 0o666)
     except OSError as error:
-        if error.errno in DISK_FULL:
-            raise Unavailable(
-                f"cannot write {path}: {error.strerror}",
-                hint="Make room; nothing was left behind",
-            ) from error
-        raise InvalidRequest(
-            f"cannot write {path}: {error.strerror}", hint="Check the folder and its mode"
-        ) from error
+        raise _unwritten(path, error) from error
+
+
+@contextlib.contextmanager
+def whole_folder(target: str) -> Generator[Path]:
+    """Files for a folder, which is made if it is not there: they get into it together, or none.
+
+    That files can be written there is known before the work begins.
+
+    Yields:
+        Where to write them meanwhile.
+
+    Raises:
+        Unavailable: The disk is full.
+        InvalidRequest: The folder cannot be made, or not written.
+    """
+    from tempfile import TemporaryDirectory
+
+    folder = Path(target)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".", dir=folder) as draft:
+            yield Path(draft)
+            for path in list(Path(draft).iterdir()):
+                path.replace(folder / path.name)
+    except OSError as error:
+        raise _unwritten(folder, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> KmsError:
+    if error.errno in DISK_FULL:
+        return Unavailable(
+            f"cannot write {path}: {error.strerror}", hint="Make room; nothing was left behind"
+        )
+    return InvalidRequest(
+        f"cannot write {path}: {error.strerror}", hint="Check the folder and its mode"
+    )
 
 
 def _replace(path: Path, data: bytes, mode: int) -> None:

@@ -37,7 +37,7 @@ def encrypt(
     refuse_same_file(source, target)
     context = parse_context(pairs)
     opened = session.key(key)
-    plaintext = read_input(source, opened.limits.plaintext)
+    plaintext = read_input(source, opened.limits.plaintext, "; for more: kmscore envelope encrypt")
     ciphertext = opened.encrypt(plaintext, context=context)
     _deliver(session, ciphertext, target, "ciphertext")
 

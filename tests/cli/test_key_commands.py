@@ -1,6 +1,7 @@
 """Making, finding, importing and retiring keys from the command line."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -84,7 +85,11 @@ def test_a_key_of_ones_own(cli, home, openssl):
             "wrapping-key.der",
             "wrapping-key.pem",
             "import-token",
+            "valid-to",
         }
+        until = (home / "import" / "valid-to").read_text().strip()
+        left = datetime.fromisoformat(until) - datetime.now(UTC)
+        assert timedelta(hours=23) < left <= timedelta(hours=24)
         wrapped = openssl(
             "pkeyutl -encrypt -pubin -inkey import/wrapping-key.pem -in material -out wrapped "
             "-pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha256"
@@ -99,6 +104,20 @@ def test_a_key_of_ones_own(cli, home, openssl):
         assert (show(cli, "own")["valid_to"] is None) == (not valid_to)
         assert cli("keys", "delete-material", "own").code == 0
         assert show(cli, "own")["state"] == "PENDING_IMPORT"
+
+
+def test_import_parameters_that_cannot_be_written(cli, home):
+    """Nothing is left behind, and where that can be told before, the older ones stay valid."""
+    key = cli("keys", "create", "--alias", "own", "--origin", "EXTERNAL").text
+    (home / "file").touch()
+    done = cli("keys", "import-parameters", "own", "-o", "file")
+    assert (done.code, done.err) == (
+        1,
+        "error: cannot write file: File exists\nhint: Check the folder and its mode\n",
+    )
+    events = (home / "audit.jsonl").read_text()
+    assert key in events
+    assert "get_import_parameters" not in events
 
 
 @pytest.mark.parametrize("time", ["tomorrow", "2100-01-01T00:00:00", "99999999999999999999"])

@@ -73,6 +73,16 @@ def test_openssl_agrees(cli, message, openssl, spec, algorithm, check):
     assert openssl(check) != 0
 
 
+def test_an_sm2_user_id_of_any_bytes(cli, message, openssl):
+    """It is bytes, not text: what is no UTF-8 is taken as it is."""
+    create(cli, "SM2")
+    user = os.fsdecode(b"\xff\xfe")
+    done = cli("sign", "--key", "signer", "--sm2-user-id", user, "-i", "message", "-o", "sig")
+    assert done.code == 0, done.err
+    check = "dgst -sm3 -sigopt hexdistid:fffe -verify signer.pem -signature sig message"
+    assert openssl(check) == 0
+
+
 def test_what_openssl_signs_is_verified(cli, message, home, openssl):
     """With its public key alone, in PEM or DER; by the message or its digest; no configuration."""
     openssl("ecparam -name prime256v1 -genkey -noout -out private.pem")

@@ -13,7 +13,7 @@ import pytest
 
 from kmscore.cli import main
 from kmscore.cli.app import exit_code
-from kmscore.cli.streams import write_file
+from kmscore.cli.streams import whole_folder, write_file
 from kmscore.errors import (
     AuthenticationFailed,
     ConfigError,
@@ -46,6 +46,9 @@ def test_every_error_has_its_exit_code(error, code):
     assert exit_code(error("m")) == code
 
 
+DEV = "[providers.dev]\ntype = 'software'\npath = 'x'\n"
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [
@@ -61,6 +64,16 @@ def test_every_error_has_its_exit_code(error, code):
         ),
         ("[providers.dev]\ntype = 'software'\npath = 'x'", "root_key or passphrase"),
         ("[providers.dev]\ntype = 'software'\npath = 5", "must be a path"),
+        ("[providers.dev]\ntype = 'software'\npath = \"a\\u0000b\"", "zero byte"),
+        ("[providers.dev]\ntype = 'software'\npath = '~nobody-is-called-so/x'", "without ~"),
+        (f'{DEV}root_key = {{ file = "a\\u0000b" }}', "zero byte"),
+        (f"{DEV}root_key = {{ file = '~nobody-is-called-so/x' }}", "without ~"),
+        (f'{DEV}root_key = {{ env = "a\\u0000b" }}', "that name"),
+        (f"{DEV}root_key = {{ env = 'a=b' }}", "that name"),
+        ('[audit]\npath = "a\\u0000b"', "zero byte"),
+        (f"[retry]\nmax_delay = 1{'0' * 400}", "max_delay of the retry policy is out of range"),
+        (f"default = 1{'0' * 5000}", "too long"),
+        (f"default = {'[' * 5000}{']' * 5000}", "too deeply"),
     ],
 )
 def test_a_broken_configuration(cli, home, content, text):
@@ -144,6 +157,24 @@ def test_a_full_disk(home):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path.name for path in home.iterdir()] == ["kms.toml"]
+
+
+def test_a_disk_that_fills_up_between_files(home):
+    """Files that belong together are there together, or not at all."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def write_two():
+        with whole_folder("import") as place:
+            write_file(place / "one", bytes(1000))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
+            write_file(place / "two", bytes(1000))
+
+    try:
+        with pytest.raises(Unavailable):
+            write_two()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((home / "import").iterdir()) == []
 
 
 def test_a_full_disk_under_a_large_output(process, key, home):
