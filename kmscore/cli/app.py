@@ -31,6 +31,7 @@ INTERRUPTED: Final = 130
 COMMANDS: Final = {
     "audit": "auditing:audit",
     "config": "configuration:config",
+    "csr": "certificates:csr",
     "data-key": "symmetric:data_key",
     "decrypt": "symmetric:decrypt",
     "demo": "demonstration:demo",

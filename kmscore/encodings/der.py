@@ -18,6 +18,8 @@ _BIT_STRING: Final = 0x03
 _OCTET_STRING: Final = 0x04
 _OBJECT_IDENTIFIER: Final = 0x06
 _SEQUENCE: Final = 0x30
+_SET: Final = 0x31
+_CONTEXT: Final = 0xA0
 
 
 class Reader:
@@ -107,6 +109,16 @@ class Reader:
 def sequence(*elements: bytes) -> bytes:
     """A SEQUENCE of encoded elements."""
     return _element(_SEQUENCE, b"".join(elements))
+
+
+def set_of(element: bytes) -> bytes:
+    """A SET OF one encoded element."""
+    return _element(_SET, element)
+
+
+def tagged(number: int, content: bytes) -> bytes:
+    """Content under the context-specific tag [number], constructed; number is below 31."""
+    return _element(_CONTEXT | number, content)
 
 
 def integer(value: int) -> bytes:

@@ -248,7 +248,10 @@ def test_an_interrupt(home, key):
     """Exit code 130, without a traceback, and without a file."""
     os.mkfifo("fifo")
     command = [str(KMSCORE), "encrypt", "--key", "orders", "-i", "fifo", "-o", "out"]
+    # Tests that a shell started in the background ignore interrupts, and so would the command.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stderr=subprocess.PIPE) as running:
+        signal.signal(signal.SIGINT, before)
         pipe = None
         while pipe is None and running.poll() is None:
             # The pipe opens when the command has opened it too: then it waits for input.
