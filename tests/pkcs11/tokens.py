@@ -227,12 +227,18 @@ machine's own keys are neither seen nor touched.
 """
 
 
+def can_isolate() -> bool:
+    """Whether this process may make namespaces; root in a container often may not."""
+    command = ["unshare", "--mount", "--pid", "--ipc", "--fork", "--mount-proc", "true"]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
 def inside_opencryptoki(*command: str | Path, timeout: float = 300) -> subprocess.CompletedProcess:
     """Run a command where opencryptoki's soft token has just been made; needs root."""
     script = OPENCRYPTOKI_SETUP + 'exec "$@"\n'
     return subprocess.run(
         [
-            *("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"),
+            *("unshare", "--mount", "--pid", "--ipc", "--fork", "--mount-proc", "--kill-child"),
             *("sh", "-c", script, "sh", *map(str, command)),
         ],
         capture_output=True,
