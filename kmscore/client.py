@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from kmscore.algorithms import TRAITS, KeySpec, KeyUsage, Origin, parse
 from kmscore.checks import require_bytes, require_length, require_text
 from kmscore.context import EncryptionContext
-from kmscore.errors import InvalidRequest, KmsError, PluginError, Unsupported
+from kmscore.errors import ConfigError, InvalidRequest, KmsError, PluginError, Unsupported
 from kmscore.gate import Gate, interface
 from kmscore.key import Key
 from kmscore.retry import Replay, Retrier
@@ -252,7 +252,6 @@ def connect(
         Unavailable: The provider cannot be reached.
     """
     from kmscore.config import Config
-    from kmscore.discovery import Plugins
 
     if isinstance(config, Config):
         settings = config
@@ -267,12 +266,40 @@ def connect(
                 f"{name!r} names a key", hint="Open the provider, then ask for its key"
             )
         name = uri.provider or uri.key
+    return _connect(settings, name, (), clock=clock, sleep=sleep, on_wait=on_wait)
+
+
+def _connect(
+    settings: Config,
+    name: str | None,
+    waiting: tuple[str, ...],
+    *,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
+    on_wait: Callable[[Wait], None] | None,
+) -> Kms:
+    """Open a provider, while others wait for a secret that it keeps for them."""
+    from kmscore.discovery import Plugins
+
     entry = settings.entry(name)
+    if entry.name in waiting:
+        raise ConfigError(
+            f"provider {entry.name!r} keeps the secret that it needs itself to open",
+            hint="Keep one of the secrets elsewhere: in a file, or in the environment",
+            provider=entry.name,
+        )
+
+    def unseal(reference: str, ciphertext: bytes) -> bytes:
+        keeper = parse_reference(reference).provider
+        others = (*waiting, entry.name)
+        with _connect(settings, keeper, others, clock=clock, sleep=sleep, on_wait=on_wait) as kms:
+            return kms.key(reference).decrypt(ciphertext)
+
     plugins = Plugins()
     for plugin in settings.plugins:
         plugins.load(plugin)
     kind = plugins.provider_type(entry.type)
-    setting = settings.setting(entry, kind, clock)
+    setting = settings.setting(entry, kind, clock, unseal)
     log = None
     if settings.audit is not None:
         from kmscore.audit import AuditLog

@@ -13,7 +13,7 @@ from kmscore.errors import ConfigError
 from kmscore.paths import named_path
 from kmscore.plugin import Option, OptionKind, ProviderType, Secret, Setting
 from kmscore.retry import RetryPolicy
-from kmscore.secret import secret_of
+from kmscore.secret import Unseal, secret_of
 
 FILE_NAME: Final = "kms.toml"
 VARIABLE: Final = "KMSCORE_CONFIG"
@@ -207,20 +207,31 @@ class Config(NamedTuple):
         entry: ProviderEntry,
         kind: ProviderType,
         clock: Callable[[], float] = time.time,
+        unseal: Unseal | None = None,
     ) -> Setting:
         """A provider's options, checked against its type.
+
+        Args:
+            entry: The provider.
+            kind: Its type.
+            clock: Seconds since the epoch.
+            unseal: Decrypts secrets that other providers keep.
 
         Raises:
             ConfigError: One is unknown, missing, or has the wrong type.
         """
         where = f"{self.path or 'configuration'} [providers.{entry.name}]"
-        return Setting(
-            entry.name, check(entry.options, kind.options, where=where, base=self.base), clock
-        )
+        options = check(entry.options, kind.options, where=where, base=self.base, unseal=unseal)
+        return Setting(entry.name, options, clock)
 
 
 def check(
-    data: Mapping[str, Any], options: Iterable[Option], *, where: str, base: Path
+    data: Mapping[str, Any],
+    options: Iterable[Option],
+    *,
+    where: str,
+    base: Path,
+    unseal: Unseal | None = None,
 ) -> dict[str, Any]:
     """Check a table against its options, and fill in what is missing.
 
@@ -234,7 +245,7 @@ def check(
     values: dict[str, Any] = {}
     for option in known.values():
         if option.name in data:
-            values[option.name] = _value(data[option.name], option, where, base)
+            values[option.name] = _value(data[option.name], option, where, base, unseal)
         elif option.required:
             raise ConfigError(f"{where} lacks the key {option.name!r}", hint=option.help)
         else:
@@ -242,18 +253,18 @@ def check(
     return values
 
 
-def _value(value: Any, option: Option, where: str, base: Path) -> Any:
+def _value(value: Any, option: Option, where: str, base: Path, unseal: Unseal | None) -> Any:
     place = f"{where} {option.name}"
     for kind in option.kinds:
         fits = _FITS.get(kind)
         if fits is not None and not fits(value):
             continue
         if kind is OptionKind.SECRET:
-            return secret_of(value, where=place, base=base)
+            return secret_of(value, where=place, base=base, unseal=unseal)
         if kind is OptionKind.PATH:
             return named_path(value, where=place, base=base)
         if kind is OptionKind.TABLE and option.options:
-            return check(value, option.options, where=place, base=base)
+            return check(value, option.options, where=place, base=base, unseal=unseal)
         if option.choices and value not in option.choices:
             raise ConfigError(
                 f"{place} is {value!r}", hint=f"Use one of: {', '.join(option.choices)}"

@@ -20,7 +20,7 @@ class OptionKind(StrEnum):
     PATH = "path"
     """A file name; relative ones count from the folder of the configuration file."""
     SECRET = "secret"
-    """A reference: ``{ env = "NAME" }``, ``{ file = "PATH" }`` or ``{ prompt = "text" }``."""
+    """A reference: such as ``{ env = "NAME" }``: see `kmscore.secret`."""
     STRINGS = "strings"
     """A list of strings."""
     TABLE = "table"

@@ -13,11 +13,11 @@ _SECRET: Final[dict[str, Any]] = {
     "oneOf": [
         {
             "type": "object",
-            "properties": {kind: {"type": "string", "minLength": 1}},
-            "required": [kind],
+            "properties": {kind: {"type": "string", "minLength": 1} for kind in kinds},
+            "required": list(kinds),
             "additionalProperties": False,
         }
-        for kind in ("env", "file", "prompt")
+        for kinds in (("env",), ("file",), ("prompt",), ("kms", "file"))
     ],
 }
 

@@ -23,4 +23,4 @@ def test_the_page_on_the_command_line_runs(follow):
 
 def test_the_page_on_configuration_runs(follow):
     """Its mistake is told as shown, and its code runs."""
-    assert follow("docs/configuration.md", configured=False) == 2
+    assert follow("docs/configuration.md", configured=False) == 4

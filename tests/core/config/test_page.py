@@ -75,7 +75,7 @@ def test_the_examples_are_right():
     """As a whole, provider by provider."""
     examples = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     plugins = Plugins()
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         config = Config.from_mapping(tomllib.loads(example))
         for entry in config.providers.values():

@@ -45,6 +45,12 @@ def file(tmp_path):
         {"env": 5},
         {"env": {"env": HIDDEN}},
         {"prompt": None},
+        {"kms": "kms://hsm/root"},
+        {"kms": "kms://hsm/root", "file": ""},
+        {"kms": "kms://hsm/root", "file": "x", "env": HIDDEN},
+        {"kms": "kms://hsm", "file": "x"},
+        {"kms": "root", "file": "x"},
+        {"kms": f"aws://{HIDDEN}", "file": "x"},
     ],
 )
 def test_what_is_no_reference_is_refused(value):
@@ -52,7 +58,7 @@ def test_what_is_no_reference_is_refused(value):
     with pytest.raises(ConfigError, match=r"^\[providers.dev\] pin ") as caught:
         secret(value)
     assert HIDDEN not in str(caught.value)
-    assert '{ env = "NAME" }, { file = "PATH" } or { prompt = "TEXT" }' in caught.value.hint
+    assert '{ env = "NAME" }, { file = "PATH" }, { prompt = "TEXT" } or { kms' in caught.value.hint
 
 
 def test_a_secret_in_code():
@@ -110,11 +116,14 @@ def test_an_environment_variable(monkeypatch):
         (b"pin\r", b"pin\r"),
         (b" pin ", b" pin "),
         (b"\npin", b"\npin"),
-        (b"\x00\xff\n", b"\x00\xff"),
+        ("clé\n".encode(), "clé".encode()),
+        (b"a\tb\nc\n", b"a\tb\nc"),
+        (b"\x00\n", b"\x00\n"),
+        (b"\xff\n", b"\xff\n"),
     ],
 )
-def test_one_line_break_at_the_end_of_a_file_is_no_part_of_it(file, content, value):
-    """Everything else is."""
+def test_one_line_break_at_the_end_of_a_text_is_no_part_of_it(file, content, value):
+    """Everything else is; one in 256 random keys ends with that byte."""
     file.write_bytes(content)
     assert secret({"file": str(file)}).reveal() == value
 
