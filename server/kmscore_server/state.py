@@ -1,0 +1,381 @@
+"""What the API knows of keys and no key store does, in a small SQLite database beside it.
+
+Whose a key is, which id it has here, its tags, what is bound to it, and hosted data keys, which are
+stored only as ciphertexts under their key. Shared by the threads and processes of one server: each
+thread has a connection of its own, and none crosses a fork.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from kmscore.errors import AlreadyExists, IntegrityError, KmsError
+from kmscore.registry.sqlite_file import connect, failure, make_private, roll_back
+
+APPLICATION_ID: Final = 0x6B6D7361
+"""``kmsa`` in ASCII: marks the file as ours."""
+
+_SCHEMA: Final = """
+CREATE TABLE keys (
+    key_id TEXT PRIMARY KEY,
+    provider_id TEXT NOT NULL UNIQUE,
+    uin INTEGER NOT NULL,
+    rotated_at INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE TABLE claims (
+    alias TEXT NOT NULL,
+    uin INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    PRIMARY KEY (alias, uin)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tags (
+    resource TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (resource, tag)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE bindings (
+    key_id TEXT NOT NULL,
+    product_id TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    PRIMARY KEY (key_id, product_id, resource_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE data_keys (
+    place INTEGER PRIMARY KEY,
+    data_key_id TEXT NOT NULL UNIQUE,
+    key_id TEXT NOT NULL,
+    uin INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    description TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    deletion_at INTEGER NOT NULL,
+    origin TEXT NOT NULL,
+    blob TEXT NOT NULL,
+    context TEXT NOT NULL,
+    UNIQUE (uin, name)
+) STRICT;
+CREATE TABLE changes (number INTEGER NOT NULL) STRICT;
+INSERT INTO changes VALUES (0);
+"""
+
+
+class KeyRow(NamedTuple):
+    """What is kept of a key.
+
+    Attributes:
+        key_id: Its id in the API.
+        provider_id: Its id in the key store; the same, unless it was seeded with a fixed id.
+        uin: The account that it belongs to.
+        rotated_at: When ``RotateKey`` last rotated it, in seconds since the epoch, or 0.
+    """
+
+    key_id: str
+    provider_id: str
+    uin: int
+    rotated_at: int = 0
+
+
+class DataKeyRow(NamedTuple):
+    """A hosted data key.
+
+    Attributes:
+        data_key_id: A random UUID.
+        key_id: The API's id of the key that encrypts it.
+        uin: The account that it belongs to.
+        name: Unique in the account.
+        description: Free text.
+        size: Its length in bytes.
+        created_at: When it was made, in seconds since the epoch.
+        state: ``Enabled``, ``Disabled`` or ``PendingDelete``.
+        deletion_at: When it will be gone, or 0.
+        origin: ``TENCENT_KMS`` or ``EXTERNAL``.
+        blob: The data key, encrypted.
+        context: The encryption context that it is bound to, as canonical JSON, or empty.
+    """
+
+    data_key_id: str
+    key_id: str
+    uin: int
+    name: str
+    description: str
+    size: int
+    created_at: int
+    state: str
+    deletion_at: int
+    origin: str
+    blob: str
+    context: str
+
+
+_DATA_KEY: Final = ", ".join(DataKeyRow._fields)
+
+
+class State:
+    """The database.
+
+    Args:
+        path: The file, in a folder that exists; made with mode 0600 when it is not there.
+
+    Raises:
+        ConfigError: The file or its folder cannot be used, or others than the owner may use it.
+        IntegrityError: It is another kind of database.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self._own = threading.local()
+        self._inherited: list[Any] = []
+        make_private(self.path, create=True)
+        with self.writing() as database:
+            if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                for statement in _SCHEMA.split(";"):
+                    database.execute(statement)
+                database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            if database.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                raise IntegrityError(
+                    f"{self.path} is no state of a kmscore server", hint="Choose another file"
+                )
+
+    # --- Access ------------------------------------------------------------------------------
+
+    def generation(self) -> int:
+        """A number that differs, in this thread, after any other one has changed something."""
+        try:
+            found: int = self._connection().execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        # This thread's own changes do not count as changes to it.
+        written: int = self._own.written
+        return found + written
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """All rows of a query."""
+        try:
+            return self._connection().execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    @contextmanager
+    def writing(self) -> Generator[sqlite3.Connection]:
+        """A transaction: all of it happens, durably, or nothing."""
+        connection = self._connection()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            roll_back(connection)
+            raise self._failure(error) from error
+        except BaseException:
+            roll_back(connection)
+            raise
+        self._own.written += 1 << 32
+
+    def touch(self) -> None:
+        """Tell the other workers that a key is no longer as they remember it."""
+        with self.writing() as database:
+            database.execute("UPDATE changes SET number = number + 1")
+
+    def close(self) -> None:
+        """Close this thread's connection; those of other threads close with them."""
+        connection = getattr(self._own, "connection", None)
+        if connection is not None and self._own.process == os.getpid():
+            connection.close()
+            self._own.connection = None
+
+    # --- Keys --------------------------------------------------------------------------------
+
+    def key(self, key_id: str) -> KeyRow | None:
+        """What is kept of the key with that id in the API."""
+        found = self.rows("SELECT * FROM keys WHERE key_id = ?", key_id)
+        return KeyRow(*found[0]) if found else None
+
+    def key_of_provider(self, provider_id: str) -> KeyRow | None:
+        """What is kept of the key with that id in the key store."""
+        found = self.rows("SELECT * FROM keys WHERE provider_id = ?", provider_id)
+        return KeyRow(*found[0]) if found else None
+
+    def all_keys(self) -> list[KeyRow]:
+        """All keys that something is kept of."""
+        return [KeyRow(*row) for row in self.rows("SELECT * FROM keys")]
+
+    def claim(self, alias: str, uin: int, since: int) -> None:
+        """Say whose the key with that alias will be, before it is made."""
+        with self.writing() as database:
+            database.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", (alias, uin, since))
+
+    def claims(self, alias: str) -> list[tuple[int, int]]:
+        """Who is making a key with that alias, and since when."""
+        return self.rows("SELECT uin, since FROM claims WHERE alias = ?", alias)
+
+    def give_up(self, alias: str, uin: int) -> None:
+        """The key that was claimed was not made."""
+        with self.writing() as database:
+            database.execute("DELETE FROM claims WHERE alias = ? AND uin = ?", (alias, uin))
+
+    def add_key(self, row: KeyRow, alias: str, tags: dict[str, str]) -> None:
+        """Keep whose a key is, and its tags; replaces what was kept of that id."""
+        with self.writing() as database:
+            database.execute(
+                "DELETE FROM keys WHERE key_id = ? OR provider_id = ?",
+                (row.key_id, row.provider_id),
+            )
+            database.execute("INSERT INTO keys VALUES (?, ?, ?, ?)", row)
+            database.execute("DELETE FROM claims WHERE alias = ? AND uin = ?", (alias, row.uin))
+            _put_tags(database, row.key_id, tags)
+
+    def start_rotation(self, row: KeyRow, now: int, interval: int) -> int | None:
+        """Note that a key is rotated now, unless it was within ``interval`` seconds.
+
+        Returns:
+            When it was rotated before, for `undo_rotation`; None when that is not long enough ago.
+        """
+        with self.writing() as database:
+            database.execute("INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?)", row)
+            query = "SELECT rotated_at FROM keys WHERE key_id = ?"
+            before: int = database.execute(query, (row.key_id,)).fetchone()[0]
+            if before and before + interval > now:
+                return None
+            self._set_rotated(database, row.key_id, now)
+        return before
+
+    def undo_rotation(self, key_id: str, before: int) -> None:
+        """The key was not rotated after all."""
+        with self.writing() as database:
+            self._set_rotated(database, key_id, before)
+
+    def _set_rotated(self, database: sqlite3.Connection, key_id: str, at: int) -> None:
+        database.execute("UPDATE keys SET rotated_at = ? WHERE key_id = ?", (at, key_id))
+
+    # --- Tags and bindings -------------------------------------------------------------------
+
+    def tags(self) -> dict[str, dict[str, str]]:
+        """All tags, by the id of the key or data key."""
+        found: dict[str, dict[str, str]] = {}
+        for resource, tag, value in self.rows("SELECT resource, tag, value FROM tags"):
+            found.setdefault(resource, {})[tag] = value
+        return found
+
+    def bind(self, key_id: str, product_id: str, resource_id: str) -> None:
+        """Note that a resource uses a key."""
+        with self.writing() as database:
+            values = (key_id, product_id, resource_id)
+            database.execute("INSERT OR IGNORE INTO bindings VALUES (?, ?, ?)", values)
+
+    def unbind(self, key_id: str, product_id: str, resource_id: str) -> bool:
+        """Forget that a resource uses a key; False when it was not noted."""
+        query = "DELETE FROM bindings WHERE key_id = ? AND product_id = ? AND resource_id = ?"
+        with self.writing() as database:
+            return database.execute(query, (key_id, product_id, resource_id)).rowcount > 0
+
+    def is_bound(self, key_id: str) -> bool:
+        """Whether any resource uses a key."""
+        return bool(self.rows("SELECT 1 FROM bindings WHERE key_id = ? LIMIT 1", key_id))
+
+    # --- Data keys ---------------------------------------------------------------------------
+
+    def add_data_key(self, row: DataKeyRow, tags: dict[str, str]) -> None:
+        """Keep a data key.
+
+        Raises:
+            AlreadyExists: The account has one of that name.
+        """
+        marks = ", ".join("?" * len(row))
+        query = f"INSERT INTO data_keys ({_DATA_KEY}) VALUES ({marks})"  # noqa: S608 - constants
+        with self.writing() as database:
+            database.execute(
+                "DELETE FROM data_keys WHERE uin = ? AND name = ? "
+                "AND deletion_at > 0 AND deletion_at <= ?",
+                (row.uin, row.name, row.created_at),
+            )
+            try:
+                database.execute(query, row)
+            except sqlite3.IntegrityError as error:
+                raise AlreadyExists(f"there is a data key {row.name!r} already") from error
+            _put_tags(database, row.data_key_id, tags)
+
+    def data_keys(self, uin: int, now: int, ids: Iterable[str] | None = None) -> list[DataKeyRow]:
+        """Data keys of an account in the order of their creation, all or those with given ids."""
+        query = (
+            f"SELECT {_DATA_KEY} FROM data_keys "  # noqa: S608 - constants
+            "WHERE uin = ? AND (deletion_at = 0 OR deletion_at > ?)"
+        )
+        values: list[Any] = [uin, now]
+        if ids is not None:
+            wanted = list(ids)
+            query += f" AND data_key_id IN ({', '.join('?' * len(wanted))})"
+            values += wanted
+        return [DataKeyRow(*row) for row in self.rows(f"{query} ORDER BY place", *values)]
+
+    def update_data_keys(self, changed: Iterable[tuple[DataKeyRow, DataKeyRow]]) -> bool:
+        """Replace rows, all or none; False when one is no longer as it was.
+
+        Args:
+            changed: What each row was, and what it shall be: name, description, state and time of
+                deletion.
+
+        Raises:
+            AlreadyExists: The account has another data key of that name.
+        """
+        try:
+            with self.writing() as database:
+                for old, new in changed:
+                    _update_data_key(database, old, new)
+        except _ChangedMeanwhile:
+            return False
+        return True
+
+    # --- Inside ------------------------------------------------------------------------------
+
+    def _connection(self) -> sqlite3.Connection:
+        own = self._own
+        if getattr(own, "process", None) != os.getpid():
+            # One that came through a fork is left alone: to close it would drop its owner's locks.
+            self._inherited.append(getattr(own, "connection", None))
+            own.connection = None
+            own.process = os.getpid()
+            own.written = 0
+        if own.connection is None:
+            try:
+                own.connection = connect(self.path)
+                own.connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.Error as error:
+                raise self._failure(error) from error
+        connection: sqlite3.Connection = own.connection
+        return connection
+
+    def _failure(self, error: sqlite3.Error) -> KmsError:
+        failed = failure(self.path, error)
+        failed.message = failed.message.replace("keystore", "state", 1)
+        return failed
+
+
+def _put_tags(database: sqlite3.Connection, resource: str, tags: dict[str, str]) -> None:
+    rows = [(resource, tag, value) for tag, value in tags.items()]
+    database.executemany("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", rows)
+
+
+class _ChangedMeanwhile(Exception):
+    """A row is no longer as it was read."""
+
+
+def _update_data_key(database: sqlite3.Connection, old: DataKeyRow, new: DataKeyRow) -> None:
+    query = (
+        "UPDATE data_keys SET name = ?, description = ?, state = ?, deletion_at = ? "
+        "WHERE data_key_id = ? AND state = ? AND deletion_at = ?"
+    )
+    values = (new.name, new.description, new.state, new.deletion_at)
+    try:
+        done = database.execute(query, (*values, old.data_key_id, old.state, old.deletion_at))
+    except sqlite3.IntegrityError as error:
+        raise AlreadyExists(f"there is a data key {new.name!r} already") from error
+    if not done.rowcount:
+        raise _ChangedMeanwhile
