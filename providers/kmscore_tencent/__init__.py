@@ -20,13 +20,13 @@ _CREDENTIALS: Final = (
 _ASSUME_ROLE: Final = (
     Option("role_arn", "The role to assume with the credentials.", required=True),
     Option("session_name", "Name of the session in Tencent's audit.", default="kmscore"),
+    Option("external_id", "External id that the role's trust policy asks for."),
     Option(
         "duration",
         "Seconds that the temporary credentials live; they are renewed in time.",
         (OptionKind.INTEGER,),
         default=7200,
     ),
-    Option("endpoint", "Host of the STS service.", default="sts.tencentcloudapi.com"),
 )
 
 OPTIONS: Final = (
@@ -36,7 +36,7 @@ OPTIONS: Final = (
         "Where credentials come from: a table of references, or one of auto, env, profile, "
         "profile:NAME, cvm-role, cvm-role:NAME, tke-oidc.",
         (OptionKind.TABLE, OptionKind.STRING),
-        default="auto",
+        required=True,
         options=_CREDENTIALS,
     ),
     Option(
@@ -47,15 +47,33 @@ OPTIONS: Final = (
     ),
     Option(
         "endpoint",
-        "Host of the service, with http:// only for a server on this machine; by default "
-        "kms.tencentcloudapi.com.",
+        "Host of the service; with http:// only for a server on this machine.",
         default="kms.tencentcloudapi.com",
     ),
-    Option("proxy", "URL of an HTTP proxy. The environment's proxies are not used."),
-    Option("ca_file", "Certificates to trust instead of the usual ones.", (OptionKind.PATH,)),
+    Option(
+        "sts_endpoint",
+        "Host of the security token service, for assume_role and tke-oidc.",
+        default="sts.tencentcloudapi.com",
+    ),
+    Option(
+        "metadata_endpoint",
+        "The metadata service of the virtual machine, for cvm-role.",
+        default="http://metadata.tencentyun.com",
+    ),
+    Option(
+        "proxy",
+        "URL of an HTTP proxy, or a reference to one that holds a password; the environment's "
+        "proxies are not used.",
+        (OptionKind.STRING, OptionKind.SECRET),
+    ),
+    Option(
+        "ca_file",
+        "Certificates (PEM) to trust instead of the usual ones.",
+        (OptionKind.PATH,),
+    ),
     Option(
         "timeout",
-        "Seconds to wait for an answer.",
+        "Seconds to wait for an answer, and at most 5 of them for a connection.",
         (OptionKind.NUMBER,),
         default=10.0,
     ),

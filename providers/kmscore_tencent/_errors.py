@@ -92,7 +92,7 @@ CODES: Final[dict[str, Make]] = {
     ),
     "ResourceUnavailable.CmkStateNotSupport": _state(None, "the key's state forbids it"),
     "ResourceUnavailable.CmkShouldBeDisabled": _state(
-        KeyState.ENABLED, "only a disabled key is scheduled for deletion"
+        None, "only a disabled key is scheduled for deletion"
     ),
     "ResourceUnavailable.CmkNotPendingDelete": _state(None, "the key is not pending deletion"),
     "ResourceUnavailable.DataKeyDisabled": _state(KeyState.DISABLED, "the data key is disabled"),
@@ -186,7 +186,6 @@ CODES: Final[dict[str, Make]] = {
         Unavailable, "the service cannot serve now"
     ),
     "InternalError": _kind(Unavailable, "the service had an error of its own"),
-    "ServerNetworkError": _kind(Unavailable, "the service did not answer with status 200"),
     "ResourceInsufficient": _kind(Unavailable, "the service has no resources left"),
     "ResourceUnavailable": _kind(Unavailable, "the service cannot serve now"),
     "ResourceInUse": _kind(KeyStateError, "the key is in use"),
@@ -199,14 +198,37 @@ CODES: Final[dict[str, Make]] = {
 }
 
 
+FAMILIES: Final = frozenset(
+    {
+        "AuthFailure",
+        "InternalError",
+        "InvalidParameter",
+        "InvalidParameterValue",
+        "LimitExceeded",
+        "MissingParameter",
+        "RequestLimitExceeded",
+        "UnauthorizedOperation",
+        "UnsupportedOperation",
+    }
+)
+"""Main codes whose sub-codes all ask the same of the caller; a new one counts as its main code."""
+
+
 def from_code(code: str, action: str, request_id: str) -> KmsError:
     """The error for a code, with the service's code and request id.
 
     The service's own message is left out: it is in the language of the account, and may repeat
-    what was sent. A sub-code that is not known counts as its main code.
+    what was sent.
     """
-    make = CODES.get(code) or CODES.get(code.partition(".")[0])
-    error = make(action) if make else InternalError("the service answered with an unknown error")
+    make = CODES.get(code)
+    if make is None:
+        family = code.partition(".")[0]
+        make = CODES[family] if family in FAMILIES else _unknown
+    error = make(action)
     error.code = code
     error.request_id = request_id
     return error
+
+
+def _unknown(_action: str) -> KmsError:
+    return InternalError("the service answered with an error code that is not known here")

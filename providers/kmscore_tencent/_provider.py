@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import binascii
 import secrets
-import uuid
-from base64 import b64decode, b64encode
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, cast
+from base64 import b64encode
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 from kmscore.algorithms import (
     EncryptionAlgorithm,
@@ -18,13 +16,15 @@ from kmscore.algorithms import (
 )
 from kmscore.encodings import signature_to_raw
 from kmscore.errors import (
+    AccessDenied,
+    AlreadyExists,
     CiphertextInvalid,
-    InternalError,
     InvalidRequest,
+    KeyNotFound,
     KeyStateError,
     KmsError,
 )
-from kmscore.signing import Digest
+from kmscore.signing import Digest, hash_message
 from kmscore.spi import (
     Asymmetric,
     DataKey,
@@ -41,12 +41,16 @@ from kmscore.spi import (
     Signer,
     Symmetric,
 )
+from kmscore_tencent import _keys
+from kmscore_tencent._answers import Answer, bytes_of, tables_of, text_of, time_of
 from kmscore_tencent._chain import find_credentials
-from kmscore_tencent._client import Network, kms_client
-from kmscore_tencent._endpoint import parse_endpoint
-from kmscore_tencent._vocabulary import ALGORITHMS, USAGES, capabilities, is_known, key_info
+from kmscore_tencent._client import kms_client
+from kmscore_tencent._endpoint import network_of
+from kmscore_tencent._vocabulary import ALGORITHMS, MAX_SM2_CIPHERTEXT, USAGES, capabilities
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from kmscore.capabilities import Capabilities
     from kmscore.context import EncryptionContext
     from kmscore.plugin import Setting
@@ -65,18 +69,15 @@ class TencentProvider(
 
     def __init__(self, setting: Setting) -> None:
         options = setting.options
-        endpoint = parse_endpoint(options["endpoint"])
-        network = Network(
-            endpoint, float(options["timeout"]), options.get("proxy"), options.get("ca_file")
-        )
-        credentials = find_credentials(setting, network)
-        self._credentials = credentials.source
-        self._endpoint = f"{endpoint.scheme}://{endpoint.host}"
-        self._region = str(options["region"])
-        self._client = kms_client(credentials, self._region, network)
-        self._capabilities = capabilities(
-            options["edition"], {"endpoint": self._endpoint, "region": self._region}
-        )
+        network = network_of(options, "endpoint")
+        self._credentials = find_credentials(setting, network_of(options, "sts_endpoint"))
+        self._edition: str = options["edition"]
+        self._where = {
+            "endpoint": f"{network.endpoint.scheme}://{network.endpoint.host}",
+            "region": str(options["region"]),
+        }
+        self._client = kms_client(self._credentials, options["region"], network)
+        self._capabilities = capabilities(self._edition, self._where)
 
     # --- Provider ----------------------------------------------------------------------------
 
@@ -85,152 +86,158 @@ class TencentProvider(
         return self._capabilities
 
     def health(self) -> Health:
-        """Asks the service for its status (action ``GetServiceStatus``)."""
-        details = {
-            "endpoint": self._endpoint,
-            "region": self._region,
-            "credentials": self._credentials,
+        """Asks the service for its status and its algorithms."""
+        details = self._where | {
+            "credentials": self._credentials.source,
+            "edition": self._edition,
         }
         try:
             status = self._client.call("GetServiceStatus")
+            if not status.get("ServiceEnabled"):
+                return Health(
+                    ok=False, message="KMS is not enabled for the account", details=details
+                )
+            found = self._edition_found()
+        except AccessDenied:
+            message = "the service answers; the account may not ask for its status"
+            return Health(ok=True, message=message, details=details)
         except KmsError as error:
             return Health(ok=False, message=str(error), details=details)
-        if not status.get("ServiceEnabled"):
-            return Health(ok=False, message="KMS is not enabled for the account", details=details)
+        if found not in (None, self._edition):
+            message = f'the region is of edition {found}: set edition = "{found}"'
+            return Health(ok=False, message=message, details=details)
         return Health(ok=True, message="the service answers", details=details)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+        self._credentials.close()
 
     def generate_random(self, length: int) -> bytes:
         """Action ``GenerateRandom``."""
-        return _decode(self._client.call("GenerateRandom", NumberOfBytes=length), "Plaintext")
+        return bytes_of(self._client.call("GenerateRandom", NumberOfBytes=length), "Plaintext")
 
     # --- KeyManager --------------------------------------------------------------------------
 
     def create_key(self, new: NewKey) -> KeyInfo:
         """Action ``CreateKey``. The service wants an alias: without one, a random one is made."""
+        external = new.origin is Origin.EXTERNAL
         answer = self._client.call(
             "CreateKey",
             Alias=new.alias or f"kmscore-{secrets.token_hex(8)}",
             Description=new.description or None,
             KeyUsage=USAGES[new.spec, new.usage],
-            Type=_EXTERNAL if new.origin is Origin.EXTERNAL else _GENERATED,
+            Type=_EXTERNAL if external else _GENERATED,
         )
-        created = KeyState.PENDING_IMPORT if new.origin is Origin.EXTERNAL else KeyState.ENABLED
         return KeyInfo(
-            key_id=_text(answer, "KeyId"),
+            key_id=text_of(answer, "KeyId"),
             spec=new.spec,
             usage=new.usage,
-            state=created,
+            state=KeyState.PENDING_IMPORT if external else KeyState.ENABLED,
             origin=new.origin,
-            alias=_text(answer, "Alias"),
-            created_at=_time(answer, "CreateTime"),
+            alias=text_of(answer, "Alias"),
+            created_at=time_of(answer, "CreateTime"),
             description=new.description,
-            version=0 if new.origin is Origin.EXTERNAL else 1,
+            version=0 if external else 1,
         )
 
     def describe_key(self, ref: str) -> KeyInfo:
         """Action ``DescribeKey`` for an id; an alias is searched with ``ListKeyDetail``."""
-        if not _is_uuid(ref):
-            found = self._find_alias(ref)
-            if found is not None:
-                return found
-        return key_info(_table(self._client.call("DescribeKey", KeyId=ref), "KeyMetadata"))
+        return _keys.find(self._client, ref)
 
     def list_keys(self, limit: int, cursor: str | None) -> KeyPage:
         """Action ``ListKeyDetail``, the oldest keys first, so that new ones come last."""
-        offset = int(cursor or 0)
-        answer = self._list(offset, min(limit, 200))
-        entries = _tables(answer, "KeyMetadatas")
-        after = offset + len(entries)
-        more = bool(entries) and after < int(answer.get("TotalCount") or 0)
-        keys = tuple(key_info(entry) for entry in entries if is_known(entry))
-        return KeyPage(keys, str(after) if more else None)
+        return _keys.page(self._client, limit, cursor)
 
     def enable_key(self, key_id: str) -> None:
         """Action ``EnableKey``; an enabled key stays so."""
-        self._change("EnableKey", key_id, KeyState.ENABLED)
+        self._switch("EnableKey", key_id, KeyState.ENABLED)
 
     def disable_key(self, key_id: str) -> None:
         """Action ``DisableKey``; a disabled key stays so."""
-        self._change("DisableKey", key_id, KeyState.DISABLED)
+        self._switch("DisableKey", key_id, KeyState.DISABLED)
 
     def schedule_key_deletion(self, key_id: str, days: int) -> datetime:
         """Action ``ScheduleKeyDeletion``."""
-        answer = self._client.call("ScheduleKeyDeletion", KeyId=key_id, PendingWindowInDays=days)
-        return _time(answer, "DeletionDate")
+        answer = self._call("ScheduleKeyDeletion", key_id, PendingWindowInDays=days)
+        return time_of(answer, "DeletionDate")
 
     def cancel_key_deletion(self, key_id: str) -> None:
         """Action ``CancelKeyDeletion``."""
-        self._client.call("CancelKeyDeletion", KeyId=key_id)
+        self._call("CancelKeyDeletion", key_id)
 
     def set_alias(self, key_id: str, alias: str) -> None:
-        """Action ``UpdateAlias``."""
-        self._client.call("UpdateAlias", KeyId=key_id, Alias=alias)
+        """Action ``UpdateAlias``; a key that has the name already keeps it."""
+        try:
+            self._call("UpdateAlias", key_id, Alias=alias)
+        except AlreadyExists:
+            if _keys.describe(self._client, key_id).alias != alias:
+                raise
 
     def set_description(self, key_id: str, description: str) -> None:
         """Action ``UpdateKeyDescription``."""
-        self._client.call("UpdateKeyDescription", KeyId=key_id, Description=description)
+        self._call("UpdateKeyDescription", key_id, Description=description)
 
     def rotate_key(self, key_id: str) -> None:
         """Action ``RotateKey``; the service rotates soon, and at most once in 24 hours."""
-        self._client.call("RotateKey", KeyId=key_id)
+        self._call("RotateKey", key_id)
 
     def set_rotation(self, key_id: str, days: int | None) -> None:
         """Action ``EnableKeyRotation`` or ``DisableKeyRotation``."""
         if days is None:
-            self._client.call("DisableKeyRotation", KeyId=key_id)
+            self._call("DisableKeyRotation", key_id)
         else:
-            self._client.call("EnableKeyRotation", KeyId=key_id, RotateDays=days)
+            self._call("EnableKeyRotation", key_id, RotateDays=days)
 
     def archive_key(self, key_id: str) -> None:
         """Action ``ArchiveKey``."""
-        self._client.call("ArchiveKey", KeyId=key_id)
+        self._call("ArchiveKey", key_id)
 
     def restore_key(self, key_id: str) -> None:
         """Action ``CancelKeyArchive``."""
-        self._client.call("CancelKeyArchive", KeyId=key_id)
+        self._call("CancelKeyArchive", key_id)
 
     # --- Symmetric ---------------------------------------------------------------------------
 
     def encrypt(self, key_id: str, plaintext: bytes, context: EncryptionContext) -> bytes:
         """Action ``Encrypt``; the ciphertext is the service's text, as ASCII bytes."""
-        answer = self._client.call(
+        answer = self._call(
             "Encrypt",
-            KeyId=key_id,
+            key_id,
             Plaintext=_encode(plaintext),
             EncryptionContext=context.json or None,
         )
-        return _text(answer, "CiphertextBlob").encode()
+        return text_of(answer, "CiphertextBlob").encode()
 
     def decrypt(
         self, key_id: str | None, ciphertext: bytes, context: EncryptionContext
     ) -> Decrypted:
         """Action ``Decrypt``; the service finds the key by the ciphertext."""
-        answer = self._client.call(
-            "Decrypt",
-            CiphertextBlob=_blob(ciphertext),
-            EncryptionContext=context.json or None,
-        )
-        used = _text(answer, "KeyId")
+        try:
+            answer = self._client.call(
+                "Decrypt",
+                CiphertextBlob=_blob(ciphertext),
+                EncryptionContext=context.json or None,
+            )
+        except (InvalidRequest, KeyNotFound) as error:
+            raise _unreadable(error) from error
+        used = text_of(answer, "KeyId")
         if key_id is not None and used != key_id:
             raise CiphertextInvalid
-        return Decrypted(used, _decode(answer, "Plaintext"))
+        return Decrypted(used, bytes_of(answer, "Plaintext"))
 
     def generate_data_key(self, key_id: str, length: int, context: EncryptionContext) -> DataKey:
         """Action ``GenerateDataKey``, not hosted."""
-        answer = self._client.call(
+        answer = self._call(
             "GenerateDataKey",
-            KeyId=key_id,
+            key_id,
             NumberOfBytes=length,
             EncryptionContext=context.json or None,
         )
         return DataKey(
             key_id,
-            bytearray(_decode(answer, "Plaintext")),
-            _text(answer, "CiphertextBlob").encode(),
+            bytearray(bytes_of(answer, "Plaintext")),
+            text_of(answer, "CiphertextBlob").encode(),
         )
 
     def re_encrypt(
@@ -241,50 +248,52 @@ class TencentProvider(
         context: EncryptionContext,
     ) -> bytes:
         """Action ``ReEncrypt``: the plaintext stays inside the service."""
-        answer = self._client.call(
-            "ReEncrypt",
-            CiphertextBlob=_blob(ciphertext),
-            DestinationKeyId=key_id,
-            SourceEncryptionContext=source.json or None,
-            DestinationEncryptionContext=context.json or None,
-        )
+        try:
+            answer = self._client.call(
+                "ReEncrypt",
+                CiphertextBlob=_blob(ciphertext),
+                DestinationKeyId=key_id,
+                SourceEncryptionContext=source.json or None,
+                DestinationEncryptionContext=context.json or None,
+            )
+        except (InvalidRequest, KeyNotFound) as error:
+            _keys.describe(self._client, key_id)
+            raise _unreadable(error) from error
         if not answer.get("ReEncrypted") and source != context:
             # Under the same key version the service keeps the old ciphertext, old context included.
             return super().re_encrypt(ciphertext, source, key_id, context)
-        return _text(answer, "CiphertextBlob").encode()
+        return text_of(answer, "CiphertextBlob").encode()
 
     # --- Asymmetric and Signer ---------------------------------------------------------------
 
     def public_key(self, key_id: str) -> bytes:
         """Action ``GetPublicKey``."""
-        return _decode(self._client.call("GetPublicKey", KeyId=key_id), "PublicKey")
+        return bytes_of(self._call("GetPublicKey", key_id), "PublicKey")
 
     def asymmetric_decrypt(
         self, key_id: str, algorithm: EncryptionAlgorithm, ciphertext: bytes
     ) -> bytes:
         """Action ``AsymmetricRsaDecrypt`` or ``AsymmetricSm2Decrypt``."""
+        action, fields = "AsymmetricRsaDecrypt", {"Algorithm": algorithm.value}
         if algorithm is EncryptionAlgorithm.SM2:
-            answer = self._client.call(
-                "AsymmetricSm2Decrypt", KeyId=key_id, Ciphertext=_encode(ciphertext)
-            )
-        else:
-            answer = self._client.call(
-                "AsymmetricRsaDecrypt",
-                KeyId=key_id,
-                Ciphertext=_encode(ciphertext),
-                Algorithm=algorithm.value,
-            )
-        return _decode(answer, "Plaintext")
+            action, fields = "AsymmetricSm2Decrypt", {}
+            if len(ciphertext) > MAX_SM2_CIPHERTEXT:
+                raise CiphertextInvalid(hint="The service takes SM2 ciphertexts up to 256 bytes")
+        try:
+            answer = self._call(action, key_id, Ciphertext=_encode(ciphertext), **fields)
+        except InvalidRequest as error:
+            raise _unreadable(error) from error
+        return bytes_of(answer, "Plaintext")
 
     def sign(self, key_id: str, algorithm: SigningAlgorithm, data: Signable) -> bytes:
         """Action ``SignByAsymmetricKey``."""
-        answer = self._client.call(
+        answer = self._call(
             "SignByAsymmetricKey",
-            KeyId=key_id,
+            key_id,
             Algorithm=ALGORITHMS[algorithm],
-            **_message(data),
+            **self._message(key_id, algorithm, data),
         )
-        return _decode(answer, "Signature")
+        return bytes_of(answer, "Signature")
 
     def verify(
         self, key_id: str, algorithm: SigningAlgorithm, data: Signable, signature: bytes
@@ -292,40 +301,44 @@ class TencentProvider(
         """Action ``VerifyByAsymmetricKey``; what is no signature at all is not sent."""
         if not _well_formed(algorithm, signature):
             return False
-        answer = self._client.call(
-            "VerifyByAsymmetricKey",
-            KeyId=key_id,
-            Algorithm=ALGORITHMS[algorithm],
-            SignatureValue=_encode(signature),
-            **_message(data),
-        )
+        try:
+            answer = self._call(
+                "VerifyByAsymmetricKey",
+                key_id,
+                Algorithm=ALGORITHMS[algorithm],
+                SignatureValue=_encode(signature),
+                **self._message(key_id, algorithm, data),
+            )
+        except InvalidRequest:
+            # All else that was sent is known to be right.
+            return False
         return answer.get("SignatureValid") is True
 
     # --- KeyImporter -------------------------------------------------------------------------
 
     def get_import_parameters(self, key_id: str, wrapping: WrappingAlgorithm) -> ImportParameters:
         """Action ``GetParametersForImport``, with an RSA-2048 wrapping key."""
-        answer = self._client.call(
+        answer = self._call(
             "GetParametersForImport",
-            KeyId=key_id,
+            key_id,
             WrappingAlgorithm=wrapping.value,
             WrappingKeySpec="RSA_2048",
         )
         return ImportParameters(
             key_id,
             wrapping,
-            _decode(answer, "PublicKey"),
-            _text(answer, "ImportToken").encode(),
-            _time(answer, "ParametersValidTo"),
+            bytes_of(answer, "PublicKey"),
+            text_of(answer, "ImportToken").encode(),
+            time_of(answer, "ParametersValidTo"),
         )
 
     def import_key_material(
         self, key_id: str, wrapped: bytes, token: bytes, valid_to: datetime | None
     ) -> None:
-        """Action ``ImportKeyMaterial``."""
-        self._client.call(
+        """Action ``ImportKeyMaterial``; the end of the material is told in whole seconds."""
+        self._call(
             "ImportKeyMaterial",
-            KeyId=key_id,
+            key_id,
             EncryptedKeyMaterial=_encode(wrapped),
             ImportToken=token.decode("ascii", "replace"),
             ValidTo=int(valid_to.timestamp()) if valid_to else 0,
@@ -333,49 +346,45 @@ class TencentProvider(
 
     def delete_key_material(self, key_id: str) -> None:
         """Action ``DeleteImportedKeyMaterial``."""
-        self._client.call("DeleteImportedKeyMaterial", KeyId=key_id)
+        self._call("DeleteImportedKeyMaterial", key_id)
 
     # --- Inside ------------------------------------------------------------------------------
 
-    def _list(self, offset: int, limit: int, **filters: Any) -> dict[str, Any]:
-        return self._client.call(
-            "ListKeyDetail",
-            Offset=offset,
-            Limit=limit,
-            Role=0,
-            OrderType=1,
-            KeyState=0,
-            Origin="ALL",
-            KeyUsage="ALL",
-            **filters,
-        )
-
-    def _find_alias(self, alias: str) -> KeyInfo | None:
-        offset = 0
-        while True:
-            # The search finds parts of names too: only the whole alias counts.
-            answer = self._list(offset, 200, SearchKeyAlias=alias)
-            entries = _tables(answer, "KeyMetadatas")
-            for entry in entries:
-                if entry.get("Alias") == alias:
-                    return key_info(entry)
-            offset += len(entries)
-            if not entries or offset >= int(answer.get("TotalCount") or 0):
-                return None
-
-    def _change(self, action: str, key_id: str, goal: KeyState) -> None:
+    def _call(self, action: str, key_id: str, **fields: Any) -> Answer:
+        """An action on a key; where its state forbids that, the error says which it is."""
         try:
-            self._client.call(action, KeyId=key_id)
-        except KeyStateError:
+            return self._client.call(action, KeyId=key_id, **fields)
+        except KeyStateError as error:
+            if not error.state:
+                with suppress(KmsError):
+                    error.state = _keys.describe(self._client, key_id).state.value
+            raise
+
+    def _switch(self, action: str, key_id: str, goal: KeyState) -> None:
+        try:
+            self._call(action, key_id)
+        except KeyStateError as error:
             # The service may refuse to enable an enabled key: what counts is where it stands.
-            if self.describe_key(key_id).state is not goal:
+            if error.state != goal:
                 raise
 
-
-def _message(data: Signable) -> dict[str, str]:
-    if isinstance(data, Digest):
+    def _message(self, key_id: str, algorithm: SigningAlgorithm, data: Signable) -> dict[str, str]:
+        if not isinstance(data, Digest):
+            if data.data:
+                return {"Message": _encode(data.data), "MessageType": "RAW"}
+            # To the service an empty message is a missing one: its digest is signed instead.
+            needed = self.public_key(key_id) if algorithm is SigningAlgorithm.SM2DSA else b""
+            data = hash_message(data, algorithm, needed)
         return {"Message": _encode(data.value), "MessageType": "DIGEST"}
-    return {"Message": _encode(data.data), "MessageType": "RAW"}
+
+    def _edition_found(self) -> str | None:
+        """What the service's symmetric algorithms tell of the region's edition, if anything."""
+        listed = tables_of(self._client.call("ListAlgorithms"), "SymmetricAlgorithms")
+        names = {str(entry.get("Algorithm")).upper() for entry in listed}
+        editions = {
+            "SM" if name == "SM4" else "FIPS" for name in names if name[:3] in ("SM4", "AES")
+        }
+        return editions.pop() if len(editions) == 1 else None
 
 
 def _well_formed(algorithm: SigningAlgorithm, signature: bytes) -> bool:
@@ -388,6 +397,11 @@ def _well_formed(algorithm: SigningAlgorithm, signature: bytes) -> bool:
     return len(signature) in _RSA_SIGNATURE_BYTES
 
 
+def _unreadable(error: KmsError) -> CiphertextInvalid:
+    """What lies in the ciphertext is one error, however the service puts it."""
+    return CiphertextInvalid(request_id=error.request_id)
+
+
 def _encode(data: bytes) -> str:
     return b64encode(data).decode()
 
@@ -396,44 +410,3 @@ def _blob(ciphertext: bytes) -> str:
     if not ciphertext.isascii():
         raise CiphertextInvalid
     return ciphertext.decode()
-
-
-def _decode(answer: dict[str, Any], field: str) -> bytes:
-    try:
-        return b64decode(_text(answer, field), validate=True)
-    except binascii.Error as error:
-        raise InternalError(f"the service's {field} is not base64") from error
-
-
-def _text(answer: dict[str, Any], field: str) -> str:
-    value = answer.get(field)
-    if not isinstance(value, str):
-        raise InternalError(f"the service's answer has no {field}")
-    return value
-
-
-def _table(answer: dict[str, Any], field: str) -> dict[str, Any]:
-    value = answer.get(field)
-    if not isinstance(value, dict):
-        raise InternalError(f"the service's answer has no {field}")
-    return cast("dict[str, Any]", value)
-
-
-def _tables(answer: dict[str, Any], field: str) -> list[dict[str, Any]]:
-    entries: list[Any] = answer.get(field) or []
-    return [cast("dict[str, Any]", entry) for entry in entries if isinstance(entry, dict)]
-
-
-def _time(answer: dict[str, Any], field: str) -> datetime:
-    value = answer.get(field)
-    if not isinstance(value, int):
-        raise InternalError(f"the service's answer has no {field}")
-    return datetime.fromtimestamp(value, UTC)
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from kmscore.errors import ConfigError, Unavailable
-from kmscore_tencent._client import Network, sts_client
-from kmscore_tencent._credentials import Credentials, Temporary, Triple
-from kmscore_tencent._endpoint import parse_endpoint
-
-STS: Final = "sts.tencentcloudapi.com"
+from kmscore_tencent._client import sts_client
+from kmscore_tencent._credentials import Credentials, Fetched, Temporary, Triple
+from kmscore_tencent._endpoint import Network
 
 _TKE: Final = (
     "TKE_REGION",
@@ -36,34 +34,39 @@ def assume_role(
         credentials: Who asks.
         options: The table ``assume_role`` of the configuration.
         region: Region of the service.
-        network: How services are reached; the host comes from the options.
+        network: How the token service is reached.
         clock: Seconds since the epoch.
     """
-    client = sts_client(
-        credentials, region, network._replace(endpoint=parse_endpoint(options["endpoint"]))
-    )
+    client = sts_client(credentials, region, network)
     role = options["role_arn"]
 
-    def fetch() -> tuple[Triple, float]:
+    def fetch() -> Fetched:
         return _credentials_of(
             client.call(
                 "AssumeRole",
                 RoleArn=role,
                 RoleSessionName=options["session_name"],
                 DurationSeconds=options["duration"],
+                ExternalId=options["external_id"],
             )
         )
 
-    return Temporary(f"role {role} assumed by {credentials.source}", fetch, clock)
+    def close() -> None:
+        client.close()
+        credentials.close()
+
+    return Temporary(f"role {role} assumed by {credentials.source}", fetch, clock, close)
 
 
-def from_tke(
-    network: Network, clock: Callable[[], float] = time.time, endpoint: str = STS
-) -> Credentials | None:
+def from_tke(network: Network, clock: Callable[[], float] = time.time) -> Credentials | None:
     """The role of the pod that we may run in (TKE), or None outside one.
 
     Action ``AssumeRoleWithWebIdentity``; the token file is read anew each time, since the
     cluster replaces it.
+
+    Args:
+        network: How the token service is reached.
+        clock: Seconds since the epoch.
     """
     values = {name: os.environ.get(name, "") for name in _TKE}
     if not any(values.values()):
@@ -74,16 +77,16 @@ def from_tke(
             f"{', '.join(missing)} not set, though other TKE variables are",
             hint="Name another source in credentials, or complete the pod's environment",
         )
-    client = sts_client(
-        None, values["TKE_REGION"], network._replace(endpoint=parse_endpoint(endpoint))
-    )
+    client = sts_client(None, values["TKE_REGION"], network)
 
-    def fetch() -> tuple[Triple, float]:
+    def fetch() -> Fetched:
         file = Path(values["TKE_WEB_IDENTITY_TOKEN_FILE"])
         try:
-            identity = file.read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
+            identity = file.read_text(encoding="ascii").strip()
+        except OSError as error:
             raise ConfigError(f"the web identity token {file} cannot be read") from error
+        except UnicodeDecodeError:
+            raise ConfigError(f"the web identity token {file} is none") from None
         return _credentials_of(
             client.call_unsigned(
                 "AssumeRoleWithWebIdentity",
@@ -95,13 +98,13 @@ def from_tke(
             )
         )
 
-    return Temporary(f"role {values['TKE_ROLE_ARN']} of this pod", fetch, clock)
+    return Temporary(f"role {values['TKE_ROLE_ARN']} of this pod", fetch, clock, client.close)
 
 
-def _credentials_of(response: Mapping[str, Any]) -> tuple[Triple, float]:
+def _credentials_of(response: Mapping[str, Any]) -> Fetched:
     try:
         got = response["Credentials"]
-        triple = Triple(got["TmpSecretId"], got["TmpSecretKey"], got["Token"])
-        return triple, float(response["ExpiredTime"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise Unavailable("the token service gave an answer that cannot be read") from error
+        triple = Triple(str(got["TmpSecretId"]), str(got["TmpSecretKey"]), str(got["Token"]))
+        return Fetched(triple, float(response["ExpiredTime"]))
+    except (KeyError, TypeError, ValueError):
+        raise Unavailable("the token service gave an answer that cannot be read") from None

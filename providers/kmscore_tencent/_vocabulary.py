@@ -5,6 +5,7 @@ Derived from the SDK's models of API version 2019-01-18 and public documents.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,6 +21,12 @@ from kmscore.algorithms import (
 from kmscore.capabilities import Capabilities, Feature, KeyKind, Limits
 from kmscore.errors import InternalError
 from kmscore.spi import KeyInfo
+
+KEY_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+"""Ids of keys are UUIDs."""
+
+ALIAS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}", re.ASCII)
+"""What a key can be named, as `CreateKey` says."""
 
 USAGES: Final = {
     (KeySpec.AES_256, KeyUsage.ENCRYPT_DECRYPT): "ENCRYPT_DECRYPT",
@@ -47,8 +54,28 @@ STATES: Final = {
     "Archived": KeyState.ARCHIVED,
 }
 
+FEATURES: Final = frozenset(
+    {
+        Feature.ALIASES,
+        Feature.ARCHIVE,
+        Feature.DATA_KEYS,
+        Feature.DELETION,
+        Feature.MATERIAL_EXPIRY,
+        Feature.RANDOM,
+        Feature.RE_ENCRYPT,
+        Feature.ROTATION,
+        Feature.ROTATION_SCHEDULE,
+    }
+)
+
+MAX_SM2_CIPHERTEXT: Final = 256
+"""Longest ciphertext of `AsymmetricSm2Decrypt` in bytes: about 146 bytes of plaintext."""
+
 SM_KEY: Final = 4
 """`KeyMetadata.Type` of keys in regions of the SM edition."""
+
+YEAR: Final = 365
+"""The period of rotation in days where the service names none."""
 
 _KINDS: Final = {name: kind for kind, name in USAGES.items() if name != "ENCRYPT_DECRYPT"}
 
@@ -63,7 +90,7 @@ def capabilities(edition: str, notes: Mapping[str, str]) -> Capabilities:
     return Capabilities(
         keys=tuple(kinds),
         wrapping=frozenset(WrappingAlgorithm),
-        features=frozenset(Feature),
+        features=FEATURES,
         limits=Limits(message=4096),
         notes=notes,
     )
@@ -71,6 +98,8 @@ def capabilities(edition: str, notes: Mapping[str, str]) -> Capabilities:
 
 def key_info(metadata: Mapping[str, Any]) -> KeyInfo:
     """What ``KeyMetadata`` says, in kmscore's words.
+
+    The service does not number the versions of a key: a key with material has version 1.
 
     Raises:
         InternalError: The metadata has another shape than the SDK's model.
@@ -83,6 +112,7 @@ def key_info(metadata: Mapping[str, Any]) -> KeyInfo:
         else:
             kind = _KINDS[usage]
         state = STATES[metadata["KeyState"]]
+        rotates = bool(metadata.get("KeyRotationEnabled"))
         return KeyInfo(
             key_id=metadata["KeyId"],
             spec=kind[0],
@@ -95,10 +125,10 @@ def key_info(metadata: Mapping[str, Any]) -> KeyInfo:
             version=0 if state is KeyState.PENDING_IMPORT else 1,
             deletion_at=_optional_time(metadata, "DeletionDate"),
             valid_to=_optional_time(metadata, "ValidTo"),
-            rotation_days=(
-                metadata.get("RotateDays") or 365 if metadata.get("KeyRotationEnabled") else None
-            ),
+            rotation_days=(metadata.get("RotateDays") or YEAR) if rotates else None,
             rotated_at=_optional_time(metadata, "LastRotateTime"),
+            # The service names a time even where no rotation is on.
+            next_rotation_at=_optional_time(metadata, "NextRotateTime") if rotates else None,
             native={
                 name: str(metadata[name])
                 for name in ("Owner", "ResourceId", "HsmClusterId")
@@ -113,7 +143,7 @@ def key_info(metadata: Mapping[str, Any]) -> KeyInfo:
 
 
 def is_known(metadata: Mapping[str, Any]) -> bool:
-    """Whether kmscore has words for a key: post-quantum ones are left out of listings."""
+    """Whether kmscore has words for a key: others are left out of listings."""
     usage = metadata.get("KeyUsage")
     return usage == "ENCRYPT_DECRYPT" or usage in _KINDS
 

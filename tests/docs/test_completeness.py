@@ -86,3 +86,16 @@ def test_what_the_readme_says_of_the_software_provider_is_so(tmp_path):
     external = {TRAITS[kind.spec].family for kind in kinds if Origin.EXTERNAL in kind.origins}
     (row,) = (row for row in table("README.md", "type") if row[0] == "`software`")
     assert row[3:] == [", ".join(sorted(external))] * 2
+
+
+def test_what_the_readme_says_of_the_tencent_provider_is_so():
+    """The specs of both editions."""
+    config = {"type": "tencent", "region": "r", "credentials": {}}
+    config["credentials"] = {"secret_id": lambda: b"i", "secret_key": lambda: b"k"}
+    specs = set()
+    for edition in ("FIPS", "SM"):
+        providers = {"cloud": config | {"edition": edition}}
+        with kmscore.connect(config={"providers": providers}) as kms:
+            specs |= {kind.spec for kind in kms.capabilities.keys}
+    (row,) = (row for row in table("README.md", "type") if row[0] == "`tencent`")
+    assert set(names(row[2])) == specs

@@ -14,15 +14,12 @@ from kmscore.discovery import Plugins
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("table_name", ["core", "retry", "audit", "software"])
+@pytest.mark.parametrize("table_name", ["core", "retry", "audit", "software", "tencent"])
 def test_every_configuration_key_is_explained(table_name):
     """Each key of each table stands on the page as code."""
-    options = {
-        "core": config.CORE,
-        "retry": config.RETRY,
-        "audit": config.AUDIT,
-        "software": Plugins().provider_type("software").options,
-    }[table_name]
+    tables = {"core": config.CORE, "retry": config.RETRY, "audit": config.AUDIT}
+    options = tables.get(table_name) or Plugins().provider_type(table_name).options
+    options += tuple(part for option in options for part in option.options)
     text = (ROOT / "docs/configuration.md").read_text()
     shown = set(re.findall(r"`\[?(\w+)\]?`", text))
     assert {option.name for option in options} - shown == set()
