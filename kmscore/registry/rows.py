@@ -20,6 +20,8 @@ KEY_COLUMNS: Final = KeyRecord._fields
 VERSION_COLUMNS: Final = VersionRecord._fields
 JOB_COLUMNS: Final = ImportJob._fields
 
+_NONE: Final = b"n" + bytes(4)
+
 
 class Rows:
     """Turns records into rows and back. A row's last column is its authentication code.
@@ -88,8 +90,9 @@ class Rows:
             raise self._altered(row) from error
 
     def _sealed(self, table: str, values: Row) -> Row:
-        # SQLite takes exact types only; members of the vocabulary are a kind of str.
-        plain = tuple(str(value) if isinstance(value, str) else value for value in values)
+        # SQLite takes exact types only; members of the vocabulary are a kind of str, and a slice
+        # of one is a plain str.
+        plain = tuple([value[:] if isinstance(value, str) else value for value in values])
         code = self.authenticate(_canonical(table, plain)) if self.authenticate else b""
         return (*plain, code)
 
@@ -113,11 +116,12 @@ def _canonical(table: str, values: Iterable[Any]) -> bytes:
     parts = [table.encode()]
     for value in values:
         if value is None:
-            kind, data = b"n", b""
-        elif isinstance(value, int):
-            kind, data = b"i", str(value).encode()
-        elif isinstance(value, str):
+            parts.append(_NONE)
+            continue
+        if isinstance(value, str):
             kind, data = b"s", value.encode()
+        elif isinstance(value, int):
+            kind, data = b"i", b"%d" % value
         else:
             kind, data = b"b", bytes(value)
         parts.append(kind + len(data).to_bytes(4) + data)

@@ -8,8 +8,6 @@ shares such a machine with strangers should sign in an HSM.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Generator
-from contextlib import contextmanager
 from ctypes import byref, c_char_p, c_size_t
 from typing import Final, NoReturn
 
@@ -69,8 +67,11 @@ class OpenSSLPublicKey(SM2PublicKey):
     def _verify(self, e: bytes, r: int, s: int) -> bool:
         signature = signature_der(r, s)
         library = self._handle.library
-        with self._handle.begin("EVP_PKEY_verify_init") as context:
+        context = self._handle.begin("verify")
+        try:
             answer: int = library.EVP_PKEY_verify(context, signature, len(signature), e, len(e))
+        finally:
+            library.EVP_PKEY_CTX_free(context)
         if answer == 1:
             return True
         # 0 is a wrong signature. Less is an error, and none can lie in strict DER.
@@ -145,24 +146,31 @@ class _Handle:
             raise self.failure("EVP_PKEY_get_octet_string_param")
         return buffer.raw[: size.value]
 
-    @contextmanager
-    def begin(self, initialise: str) -> Generator[int]:
-        """A context of the key for one operation."""
-        context = self.library.EVP_PKEY_CTX_new_from_pkey(None, self._key, None)
-        try:
-            if context is None or getattr(self.library, initialise)(context) != 1:
-                raise self.failure(initialise)
-            yield context
-        finally:
-            self.library.EVP_PKEY_CTX_free(context)
+    def begin(self, operation: str) -> int:
+        """A context of the key, ready for ``sign``, ``verify``, ``encrypt`` or ``decrypt``.
+
+        Who gets it gives it back with `EVP_PKEY_CTX_free`.
+        """
+        library = self.library
+        context: int | None = library.EVP_PKEY_CTX_new_from_pkey(None, self._key, None)
+        initialise = f"EVP_PKEY_{operation}_init"
+        if context is None or getattr(library, initialise)(context) != 1:
+            error = self.failure(initialise)
+            library.EVP_PKEY_CTX_free(context)
+            raise error
+        return context
 
     def transform(self, operation: str, data: bytes, most: int) -> bytes | None:
         """Run an operation from bytes to at most so many bytes; None when libcrypto refuses."""
+        library = self.library
         buffer = ctypes.create_string_buffer(most)
         size = c_size_t(most)
-        with self.begin(f"EVP_PKEY_{operation}_init") as context:
-            run = getattr(self.library, f"EVP_PKEY_{operation}")
+        context = self.begin(operation)
+        try:
+            run = getattr(library, f"EVP_PKEY_{operation}")
             done = run(context, buffer, byref(size), data, len(data)) == 1
+        finally:
+            library.EVP_PKEY_CTX_free(context)
         result = buffer.raw[: size.value] if done else None
         ctypes.memset(buffer, 0, most)
         return result

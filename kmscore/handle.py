@@ -1,0 +1,106 @@
+"""A key of an open provider, and what its operations share: the gate and the checks before it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from kmscore.algorithms import KeyUsage
+from kmscore.context import EMPTY, EncryptionContext
+from kmscore.errors import KeyUsageMismatch, Unsupported
+from kmscore.gate import Gate, interface
+from kmscore.retry import Replay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kmscore.capabilities import Capabilities, Feature, Limits
+    from kmscore.spi import KeyInfo, Provider
+
+Result = TypeVar("Result")
+Interface = TypeVar("Interface")
+
+_INSTEAD: Final = {
+    KeyUsage.ENCRYPT_DECRYPT: "It encrypts and decrypts",
+    KeyUsage.ASYMMETRIC_DECRYPT: "It decrypts what public_key().encrypt() encrypted",
+    KeyUsage.SIGN_VERIFY: "It signs and verifies",
+}
+
+
+class KeyHandle:
+    """A key by its id; `kmscore.key.Key` adds what can be done with it.
+
+    Attributes:
+        key_id: The provider's id of the key.
+        spec: What it is made of.
+        usage: What it is for.
+        origin: Made by the provider, or imported.
+    """
+
+    def __init__(
+        self, gate: Gate, provider: Provider, capabilities: Capabilities, info: KeyInfo
+    ) -> None:
+        self.key_id = info.key_id
+        self.spec = info.spec
+        self.usage = info.usage
+        self.origin = info.origin
+        self._gate = gate
+        self._provider = provider
+        self._capabilities = capabilities
+        self._limits = capabilities.limits
+        self._features = capabilities.features
+
+    @property
+    def provider_name(self) -> str:
+        """The configured name of the key's provider."""
+        return self._gate.provider
+
+    @property
+    def limits(self) -> Limits:
+        """Sizes that the provider allows."""
+        return self._limits
+
+    def require_usage(self, usage: KeyUsage, operation: str) -> None:
+        """Refuse an operation that the key is not for.
+
+        Raises:
+            KeyUsageMismatch: The key's usage is another.
+        """
+        if self.usage is not usage:
+            raise self._mismatch(operation)
+
+    def __repr__(self) -> str:
+        return f"<Key {self.key_id} {self.spec} {self.usage}>"
+
+    def _mismatch(self, operation: str) -> KeyUsageMismatch:
+        return KeyUsageMismatch(
+            f"a key of {self.spec} for {self.usage} cannot do that",
+            hint=_INSTEAD[self.usage],
+            provider=self._gate.provider,
+            operation=operation,
+            key=self.key_id,
+        )
+
+    def _run(
+        self,
+        operation: str,
+        replay: Replay,
+        call: Callable[..., Result],
+        *arguments: Any,
+        bound: EncryptionContext = EMPTY,
+    ) -> Result:
+        return self._gate.run(
+            operation, self.key_id, replay, call, self.key_id, *arguments, context=bound
+        )
+
+    def _spi(self, kind: type[Interface]) -> Interface:
+        return interface(self._provider, kind, self._gate.provider)
+
+    def _require_feature(self, feature: Feature, operation: str) -> None:
+        if feature not in self._features:
+            raise Unsupported(
+                f"the provider does not offer {feature}",
+                hint="See what it offers with: kmscore providers",
+                provider=self._gate.provider,
+                operation=operation,
+                key=self.key_id,
+            )
