@@ -345,20 +345,30 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"Known: {', '.join(sorted(names)) or 'none'}"
 
 
-def _find() -> Path:
+def find() -> Path | None:
+    """The configuration file that is read when none is named, or None when there is none."""
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named)
     here = Path(FILE_NAME)
     if here.is_file():
         return here
+    user = _user_file()
+    return user if user.is_file() else None
+
+
+def _user_file() -> Path:
     from platformdirs import user_config_path
 
-    user = user_config_path("kmscore") / FILE_NAME
-    if user.is_file():
-        return user
+    return user_config_path("kmscore") / FILE_NAME
+
+
+def _find() -> Path:
+    found = find()
+    if found is not None:
+        return found
     raise ConfigError(
-        f"no configuration: {VARIABLE} is not set, and there is neither {here.absolute()} "
-        f"nor {user}",
+        f"no configuration: {VARIABLE} is not set, and there is neither "
+        f"{Path(FILE_NAME).absolute()} nor {_user_file()}",
         hint="Write one, or name it with --config: see docs/configuration.md",
     )

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from kmscore.demo.run import run_demo
+from kmscore.demo.throw_away import MAKERS
 
-__all__ = ["run_demo"]
+__all__ = ["MAKERS", "run_demo"]

@@ -1,22 +1,23 @@
-"""Setting the scene: a throw-away keystore or the user's own provider, and the jobs in order."""
+"""Setting the scene: a throw-away provider or the user's own, and the jobs in order."""
 
 from __future__ import annotations
 
-import os
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kmscore.client import connect
-from kmscore.config import AuditSettings, Config
+from kmscore.config import AuditSettings
 from kmscore.demo import encryption, outside, ownership, signatures, trouble
 from kmscore.demo.scene import Scene
 from kmscore.demo.stage import Stage
+from kmscore.demo.throw_away import DEFAULT, throw_away
 
 if TYPE_CHECKING:
     from typing import TextIO
 
-THROW_AWAY = "throw-away"
+    from kmscore.config import Config
 
 
 def run_demo(out: TextIO, config: Config | None = None, provider: str | None = None) -> bool:
@@ -24,46 +25,19 @@ def run_demo(out: TextIO, config: Config | None = None, provider: str | None = N
 
     Args:
         out: Where is told what happens.
-        config: The user's configuration; without one a throw-away keystore is made.
-        provider: The provider of that configuration.
+        config: The user's configuration; without one a provider is made and thrown away.
+        provider: The provider of that configuration, or what is to be made (`throw_away.MAKERS`).
 
     Raises:
-        KmsError: The provider cannot be opened, or the openssl command is missing.
+        KmsError: The provider cannot be opened or made, or the openssl command is missing.
     """
     outside.require_tools()
     stage = Stage(out)
     with tempfile.TemporaryDirectory(prefix="kmscore-demo-") as name:
         folder = Path(name)
-        settings = config or _throw_away(folder)
-        if settings.audit is None:
-            # A log of one's own configuration is used as it is; else one is kept for this run.
-            settings = settings._replace(audit=AuditSettings(folder / "audit.jsonl"))
-        log = settings.audit
-        with connect(provider, config=settings) as kms:
-            kind = settings.entry(provider).type
-            stage.title(
-                f"kmscore demo: the jobs of a key service on provider {kms.name!r} ({kind})"
-            )
-            stage.say(f"files are in {folder}, and will be removed")
-            scene = Scene(kms, folder, stage)
-            try:
-                for job in (
-                    encryption.small_secret,
-                    encryption.large_file,
-                    encryption.key_pairs,
-                    signatures.sign_and_verify,
-                    ownership.own_key,
-                    ownership.life_cycle,
-                    trouble.throttling,
-                ):
-                    with stage.guarded():
-                        job(scene)
-            finally:
-                if config is not None:
-                    scene.clean_up()
-        if log is not None:
-            with stage.guarded():
-                trouble.audit_trail(scene, log.path, log.key)
+        made = throw_away(provider or DEFAULT, folder) if config is None else nullcontext(config)
+        with made as settings:
+            _run_jobs(stage, folder, settings, provider, keep=config is None)
     stage.title("")
     if stage.failures:
         stage.title(f"{stage.failures} of {stage.checks} checks FAILED")
@@ -72,15 +46,33 @@ def run_demo(out: TextIO, config: Config | None = None, provider: str | None = N
     return not stage.failures
 
 
-def _throw_away(folder: Path) -> Config:
-    root_key = os.urandom(32)
-    content: dict[str, Any] = {
-        "providers": {
-            THROW_AWAY: {
-                "type": "software",
-                "path": "keystore.db",
-                "root_key": lambda: root_key,
-            }
-        }
-    }
-    return Config.from_mapping(content, base=folder)
+def _run_jobs(
+    stage: Stage, folder: Path, settings: Config, provider: str | None, *, keep: bool
+) -> None:
+    if settings.audit is None:
+        # A log of one's own configuration is used as it is; else one is kept for this run.
+        settings = settings._replace(audit=AuditSettings(folder / "audit.jsonl"))
+    log = settings.audit
+    with connect(provider, config=settings) as kms:
+        kind = settings.entry(provider).type
+        stage.title(f"kmscore demo: the jobs of a key service on provider {kms.name!r} ({kind})")
+        stage.say(f"files are in {folder}, and will be removed")
+        scene = Scene(kms, folder, stage)
+        try:
+            for job in (
+                encryption.small_secret,
+                encryption.large_file,
+                encryption.key_pairs,
+                signatures.sign_and_verify,
+                ownership.own_key,
+                ownership.life_cycle,
+                trouble.throttling,
+            ):
+                with stage.guarded():
+                    job(scene)
+        finally:
+            if not keep:
+                scene.clean_up()
+    if log is not None:
+        with stage.guarded():
+            trouble.audit_trail(scene, log.path, log.key)
