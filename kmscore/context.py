@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from kmscore.errors import InvalidRequest, LimitExceeded
@@ -80,7 +81,13 @@ class EncryptionContext:
                 f"the encryption context is a {type(context).__name__}",
                 hint="Give a mapping of str to str",
             )
-        return cls(context.items()) if context else EMPTY
+        if not context:
+            return EMPTY
+        try:
+            return _known(tuple(context.items()))
+        except TypeError:
+            # Something in it has no hash, and is no string: say so.
+            return cls(context.items())
 
     @classmethod
     def from_json(cls, text: str) -> EncryptionContext:
@@ -108,6 +115,12 @@ class EncryptionContext:
 
     def __repr__(self) -> str:
         return f"<EncryptionContext keys={[key for key, _ in self.items]}>"
+
+
+@lru_cache(256)
+def _known(pairs: tuple[tuple[str, str], ...]) -> EncryptionContext:
+    """Contexts come again and again, and to canonicalise one takes longer than to encrypt."""
+    return EncryptionContext(pairs)
 
 
 class _Pairs(list[tuple[str, str]]):

@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from kmscore.audit import AuditEvent, context_hashes, emit
+from kmscore.audit.event import ERROR, OK
 from kmscore.context import EMPTY, EncryptionContext
 from kmscore.errors import InternalError, KmsError, Unsupported
+from kmscore.spi import NOTHING
 
 if TYPE_CHECKING:
     from kmscore.audit import AuditLog
@@ -127,9 +130,6 @@ class Gate:
         context: EncryptionContext,
         error: KmsError | None,
     ) -> None:
-        from kmscore.audit import AuditEvent, context_hashes, emit
-        from kmscore.audit.event import ERROR, OK
-
         event = AuditEvent(
             time=self._clock(),
             provider=self.provider,
@@ -139,7 +139,7 @@ class Gate:
             error=type(error).__name__ if error else "",
             duration=time.perf_counter() - began,
             request_id=error.request_id if error else "",
-            context=context_hashes(context) if context else {},
+            context=context_hashes(context) if context else NOTHING,
         )
         if self._hooks is not None:
             emit(self._hooks, event)

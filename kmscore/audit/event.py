@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from kmscore.spi import NOTHING
 
 if TYPE_CHECKING:
     from kmscore.context import EncryptionContext
@@ -13,8 +15,7 @@ OK = "ok"
 ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEvent:
+class AuditEvent(NamedTuple):
     """One operation that has ended. It never holds data: no plaintext, ciphertext or signature.
 
     Attributes:
@@ -38,7 +39,7 @@ class AuditEvent:
     error: str = ""
     duration: float = 0.0
     request_id: str = ""
-    context: Mapping[str, str] = field(default_factory=dict[str, str])
+    context: Mapping[str, str] = NOTHING
 
 
 def context_hashes(context: EncryptionContext) -> dict[str, str]:
@@ -51,6 +52,11 @@ def context_hashes(context: EncryptionContext) -> dict[str, str]:
         Per key the first 16 bytes of SHA-256 over the value in UTF-8, as 32 hex digits. A value
         that can be guessed can be recognised: contexts are no place for secrets.
     """
+    return dict(_hashes(context))
+
+
+@lru_cache(256)
+def _hashes(context: EncryptionContext) -> dict[str, str]:
     from hashlib import sha256
 
     return {key: sha256(value.encode()).hexdigest()[:32] for key, value in context.items}
