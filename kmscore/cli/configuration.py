@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from kmscore.cli.session import Session, common_options, pass_session
 from kmscore.errors import ConfigError, KmsError
+from kmscore.plugin import Secret
 
 if TYPE_CHECKING:
     from kmscore.plugin import ProviderType
@@ -56,13 +59,20 @@ def check(session: Session) -> None:
 @pass_session
 def show(session: Session) -> None:
     """The configuration that is in force; secrets are shown as what they refer to."""
+    from kmscore.discovery import Plugins
+
     settings = session.config()
+    plugins = Plugins()
     shown: dict[str, Any] = {
         "path": str(settings.path),
         "default": settings.default,
         "plugins": list(settings.plugins),
         "providers": {
-            entry.name: {"type": entry.type, **entry.options}
+            # What was not checked may hold a secret where a reference belongs.
+            entry.name: {
+                "type": entry.type,
+                **_plain(settings.setting(entry, plugins.provider_type(entry.type)).options),
+            }
             for entry in settings.providers.values()
         },
         "retry": {
@@ -80,7 +90,20 @@ def show(session: Session) -> None:
             "key": key.source if key else None,
             "fail_closed": settings.audit.fail_closed,
         }
-    session.show(shown, json.dumps(shown, indent=2, ensure_ascii=False, default=str))
+    session.show(shown, json.dumps(shown, indent=2, ensure_ascii=False))
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Checked options in plain values, for JSON."""
+    plain: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, Secret):
+            plain[name] = value.source
+        elif isinstance(value, Mapping):
+            plain[name] = _plain(cast("Mapping[str, Any]", value))
+        else:
+            plain[name] = str(value) if isinstance(value, Path) else value
+    return plain
 
 
 @config.command()

@@ -113,14 +113,37 @@ def write_output(data: bytes, target: str | None, *, secret: bool = False) -> No
 
 def write_file(path: Path, data: bytes, *, secret: bool = False) -> None:
     """Write a file so that it is there as a whole, durably, or not at all."""
+    with written(path, data, secret=secret):
+        pass
+
+
+@contextlib.contextmanager
+def written(path: Path, data: bytes, *, secret: bool = False) -> Generator[None]:
+    """Write a file that takes its name when the block is left, and not when that fails.
+
+    Until then a file that had the name before is untouched, and the new one is on the disk.
+
+    Raises:
+        Unavailable: The disk is full.
+        InvalidRequest: The file cannot be written.
+    """
+    draft = None
     try:
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
             with path.open("wb") as file:
                 file.write(data)
-            return
-        _replace(path, data, 0o600 if secret else 0o666)
+        else:
+            draft = _draft(path, data, 0o600 if secret else 0o666)
     except OSError as error:
         raise _unwritten(path, error) from error
+    if draft is None:
+        yield
+        return
+    try:
+        yield
+        _rename(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -159,7 +182,15 @@ def _unwritten(path: Path, error: OSError) -> KmsError:
     )
 
 
-def _replace(path: Path, data: bytes, mode: int) -> None:
+def _rename(draft: Path, path: Path) -> None:
+    try:
+        draft.replace(path)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+
+
+def _draft(path: Path, data: bytes, mode: int) -> Path:
+    """A file beside it, on the disk as a whole or not at all."""
     draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
@@ -167,10 +198,10 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+    return draft
 
 
 def _is_text(data: bytes) -> bool:

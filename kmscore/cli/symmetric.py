@@ -15,8 +15,8 @@ from kmscore.cli.streams import (
     parse_context,
     read_input,
     refuse_same_file,
-    write_file,
     write_output,
+    written,
 )
 
 MAX_CIPHERTEXT = 65536
@@ -131,15 +131,12 @@ def data_key(
     if wrapped == "-":
         raise click.UsageError("--wrapped needs a file: standard output is for the data key")
     opened = session.key(key)
-    with opened.generate_data_key(spec, length=length, context=parse_context(pairs)) as made:
-        file = Path(wrapped)
-        write_file(file, made.ciphertext)
-        try:
-            _deliver(session, bytes(made.plaintext), target, "plaintext", secret=True)
-        except BaseException:
-            # Half of a data key is of no use to anybody.
-            file.unlink(missing_ok=True)
-            raise
+    # Half of a data key is of no use to anybody, and one that was there before is still needed.
+    with (
+        opened.generate_data_key(spec, length=length, context=parse_context(pairs)) as made,
+        written(Path(wrapped), made.ciphertext),
+    ):
+        _deliver(session, bytes(made.plaintext), target, "plaintext", secret=True)
 
 
 @click.command()

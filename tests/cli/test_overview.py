@@ -12,11 +12,24 @@ def test_the_configuration_is_checked_shown_and_described(cli, home):
     assert "dev, other" in cli("config", "check").text
     assert json.loads(cli("config", "check", "--json").out)["providers"] == ["dev", "other"]
     shown = json.loads(cli("config", "show").out)
-    assert shown["providers"]["dev"]["root_key"] == {"env": "ROOT_KEY"}
+    assert shown["providers"]["dev"]["root_key"] == "env ROOT_KEY"
+    assert shown["providers"]["dev"]["path"] == str(home / "keystore.db")
+    assert shown["providers"]["dev"]["sm2_engine"] == "openssl"
     assert shown["audit"]["path"] == str(home / "audit.jsonl")
     schema = json.loads(cli("config", "schema").out)
     assert schema["title"] == "kms.toml"
     assert "software" in json.dumps(schema)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_secret_that_was_written_into_the_configuration_is_not_shown(cli, home, options):
+    """It is refused as everywhere, and not repeated."""
+    text = (home / "kms.toml").read_text()
+    (home / "kms.toml").write_text(text.replace('{ env = "ROOT_KEY" }', '"hunter2"', 1))
+    done = cli("config", "show", *options)
+    assert (done.code, done.out) == (3, b"")
+    assert "must refer to a secret" in done.err
+    assert "hunter2" not in done.err
 
 
 def test_every_mistake_is_found_at_once(cli, home):

@@ -113,6 +113,10 @@ def test_half_a_data_key_is_not_left_behind(cli, key, home):
     done = cli("data-key", "--key", "orders", "-o", "no/such/folder", "--wrapped", "wrapped")
     assert done.code == 1
     assert not (home / "wrapped").exists()
+    (home / "wrapped").write_bytes(b"of another data key")
+    cli("data-key", "--key", "orders", "-o", "no/such/folder", "--wrapped", "wrapped")
+    assert (home / "wrapped").read_bytes() == b"of another data key"
+    assert [path for path in home.iterdir() if path.name.startswith(".")] == []
 
 
 def test_random_bytes(cli):

@@ -194,7 +194,10 @@ def test_a_full_disk_under_a_large_output(process, key, home):
     assert {path.name for path in set(home.iterdir()) - before} <= {"keystore.db-wal"}
 
 
-@pytest.mark.parametrize("arguments", [["keys", "list"], ["random", "9"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["keys", "list"], ["random", "9"], ["data-key", "--key", "orders", "--wrapped", "w"]],
+)
 def test_output_that_goes_to_a_full_disk(home, key, arguments):
     """Text or binary: the error says so, once, and the exit code too."""
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - the device is the point
@@ -203,6 +206,7 @@ def test_output_that_goes_to_a_full_disk(home, key, arguments):
         )
     assert done.returncode == 5
     assert done.stderr == b"error: standard output: No space left on device\n"
+    assert not (home / "w").exists()
 
 
 def test_streams_that_are_closed(home, key):
