@@ -252,7 +252,7 @@ def test_random_bytes_have_the_length_that_was_asked_for(server, size):
     assert len(unb64(first)) == int(size)
 
 
-@pytest.mark.parametrize("size", [0, 1025, -1, 1.5, True, "x", [1]])
-def test_other_lengths_are_refused(server, size):
+def test_other_lengths_are_refused(server):
     """From 1 to 1024."""
-    assert server.code("GenerateRandom", NumberOfBytes=size) == "InvalidParameter"
+    for size in (0, 1025, -1, 1.5, True, "x", [1]):
+        assert server.code("GenerateRandom", NumberOfBytes=size) == "InvalidParameter"
