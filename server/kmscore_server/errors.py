@@ -305,15 +305,19 @@ def _candidates(error: KmsError) -> tuple[str, ...]:
             return ("InternalError",)
 
 
-def refusal(action: str, error: KmsError) -> ApiError:
-    """The answer to an error of the key store.
+_INSIDE: Final = {
+    "InternalError": "the key store failed; the server's log says how",
+    "RequestLimitExceeded": "the key store has too much to do",
+    "ServiceUnavailable": "the key store does not answer",
+    TEMPORARILY_UNAVAILABLE: "the key store does not answer",
+}
+"""Messages for what the caller can do nothing about: the errors' own may tell where files are."""
 
-    Its message is the error's own, without what tells where the key store is.
-    """
+
+def refusal(action: str, error: KmsError) -> ApiError:
+    """The answer to an error of the key store."""
     codes = allowed(action)
     for code in _candidates(error):
         if code in codes:
-            if code == "InternalError":
-                return ApiError(code, "the key store failed; the server's log says how")
-            return ApiError(code, error.message)
-    return ApiError("InternalError", "the key store failed; the server's log says how")
+            return ApiError(code, _INSIDE.get(code, error.message))
+    return ApiError("InternalError", _INSIDE["InternalError"])
