@@ -3,8 +3,10 @@
 import base64
 import json
 from importlib import import_module
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 from kmscore_server.api import ApiError, Call, Caller
 from kmscore_server.errors import allowed
 from kmscore_server.service import KmsApi, Settings
@@ -90,6 +92,9 @@ class Server:
         return self("DescribeKey", KeyId=key_id)["KeyMetadata"]["KeyState"]
 
 
+Parameters = dict[str, Any]
+
+
 def b64(data):
     """Base64 as the API has it."""
     return base64.b64encode(data).decode()
@@ -98,6 +103,11 @@ def b64(data):
 def unb64(text):
     """What was in base64."""
     return base64.b64decode(text, validate=True)
+
+
+def outsider(der) -> Any:
+    """A public key in the hands of somebody who knows nothing of kmscore."""
+    return load_der_public_key(der)
 
 
 @pytest.fixture

@@ -6,13 +6,12 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from kmscore import PublicKey
 from kmscore.encodings import pem_decode
 from kmscore.signing import DEFAULT_SM2_USER_ID
 from kmscore.sm2 import load_engine, message_digest
-from tests.server.actions.conftest import b64, unb64
+from tests.server.actions.conftest import b64, outsider, unb64
 
 MESSAGE = b"pay 100"
 USAGE = "InvalidParameterValue.InvalidKeyUsage"
@@ -50,7 +49,7 @@ def outsider_accepts(algorithm, der, signature, message=MESSAGE):
     """Whether somebody else's code finds the signature right; PSS with a salt of 32 bytes."""
     if algorithm == "SM2DSA":
         return load_engine().public_key(der).verify(digest_of(algorithm, der, message), signature)
-    key = load_der_public_key(der)
+    key = outsider(der)
     sha256 = hashes.SHA256()
     arguments = {
         "RSA_PSS_SHA_256": (padding.PSS(padding.MGF1(sha256), 32), sha256),
@@ -111,7 +110,7 @@ def test_messages_are_raw_unless_said_otherwise(server):
     assert outsider_accepts("ECC_P256_R1", public_der(server, key), signature, message)
     prehashed = utils.Prehashed(hashes.SHA256())
     with pytest.raises(InvalidSignature):
-        load_der_public_key(public_der(server, key)).verify(signature, message, ec.ECDSA(prehashed))
+        outsider(public_der(server, key)).verify(signature, message, ec.ECDSA(prehashed))
 
 
 UNSIGNABLE = [
@@ -151,7 +150,7 @@ def test_the_longest_message_is_signed(server):
 def test_what_was_encrypted_for_an_rsa_key_is_decrypted(server, algorithm):
     """By all three paddings; anything else fails the same way."""
     key = server.key(KeyUsage="ASYMMETRIC_DECRYPT_RSA_2048")
-    public = load_der_public_key(public_der(server, key))
+    public = outsider(public_der(server, key))
     ciphertext = public.encrypt(MESSAGE, PADDINGS[algorithm])
     request = {"KeyId": key, "Algorithm": algorithm}
     answer = server("AsymmetricRsaDecrypt", Ciphertext=b64(ciphertext), **request)

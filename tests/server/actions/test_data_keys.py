@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from kmscore.sm2 import load_engine
-from tests.server.actions.conftest import NOON, b64, unb64
+from tests.server.actions.conftest import NOON, Parameters, b64, unb64
 
 DAY = 86400
 CT = "InvalidParameterValue.InvalidCiphertext"
@@ -67,7 +67,7 @@ def test_a_data_key_is_bound_to_its_context(server, key):
     assert opened["Plaintext"] == made["Plaintext"]
 
 
-NO_DATA_KEYS = [
+NO_DATA_KEYS: list[tuple[Parameters, str]] = [
     ({}, "MissingParameter"),
     ({"KeySpec": "AES_512"}, "InvalidParameter"),
     ({"NumberOfBytes": 0}, "InvalidParameter"),
@@ -416,7 +416,7 @@ def test_names_and_descriptions_of_data_keys_change(server, hosted):
     assert (known["DataKeyName"], known["Description"]) == ("bills", "for bills")
 
 
-ONE_DATA_KEY = [
+ONE_DATA_KEY: list[tuple[str, Parameters]] = [
     ("CancelDataKeyDeletion", {}),
     ("DescribeDataKey", {}),
     ("DisableDataKey", {}),

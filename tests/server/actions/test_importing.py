@@ -3,10 +3,9 @@
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 from kmscore_server.vocabulary import Edition
 
-from tests.server.actions.conftest import NOON, b64, unb64
+from tests.server.actions.conftest import NOON, b64, outsider, unb64
 
 DAY = 86400
 MATERIAL = b"m" * 32
@@ -33,7 +32,7 @@ def parameters_of(server, key, wrapping="RSAES_OAEP_SHA_256"):
 
 def wrapped(parameters, material=MATERIAL, wrapping="RSAES_OAEP_SHA_256"):
     """What ImportKeyMaterial wants, from the answer of GetParametersForImport."""
-    public = load_der_public_key(unb64(parameters["PublicKey"]))
+    public = outsider(unb64(parameters["PublicKey"]))
     assert public.key_size == 2048
     return {
         "EncryptedKeyMaterial": b64(public.encrypt(material, PADDINGS[wrapping])),

@@ -5,7 +5,7 @@ import re
 import pytest
 from kmscore_server.vocabulary import Edition
 
-from tests.server.actions.conftest import NOON, b64
+from tests.server.actions.conftest import NOON, Parameters, b64
 
 DAY = 86400
 SECRET = b64(b"secret")
@@ -74,7 +74,7 @@ def test_the_edition_decides_what_symmetric_keys_are(serve, connect):
     assert connect().key(key).spec == "SM4"
 
 
-REFUSED = [
+REFUSED: list[tuple[Parameters, str]] = [
     ({"Alias": ""}, "InvalidParameterValue.InvalidAlias"),
     ({"Alias": "kms-own"}, "InvalidParameterValue.InvalidAlias"),
     ({"Alias": "-a"}, "InvalidParameterValue.InvalidAlias"),
@@ -141,7 +141,7 @@ def test_a_quota_counts_all_but_keys_pending_deletion(serve):
 
 # --- Which key -------------------------------------------------------------------------------
 
-ONE_KEY = [
+ONE_KEY: list[tuple[str, Parameters]] = [
     ("ArchiveKey", {}),
     ("AsymmetricRsaDecrypt", {"Ciphertext": SECRET, "Algorithm": "RSAES_PKCS1_V1_5"}),
     ("AsymmetricSm2Decrypt", {"Ciphertext": SECRET}),
@@ -252,7 +252,7 @@ def test_what_is_not_pending_cannot_be_cancelled(server, key):
     assert server.code("CancelKeyDeletion", KeyId=key) == expected
 
 
-FORBIDDEN = [
+FORBIDDEN: list[tuple[str, Parameters]] = [
     ("EnableKey", {}),
     ("DisableKey", {}),
     ("ArchiveKey", {}),

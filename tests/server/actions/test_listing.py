@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.server.actions.conftest import b64
+from tests.server.actions.conftest import Parameters, b64
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ def keys(server, clock):
     made = {}
     for alias in ("enabled", "disabled", "pending", "archived", "waiting", "pair", "tagged"):
         clock.now += 1
-        extra = {}
+        extra: Parameters = {}
         if alias == "waiting":
             extra = {"Type": 2}
         elif alias == "pair":
@@ -45,7 +45,7 @@ def test_list_keys_has_the_keys_that_can_be_used_or_made_usable(server, keys):
     assert listed["TotalCount"] == 5
 
 
-FILTERS = [
+FILTERS: list[tuple[Parameters, list[str]]] = [
     ({}, SYMMETRIC),
     ({"KeyUsage": "ALL"}, ALL),
     ({"KeyUsage": ""}, SYMMETRIC),
@@ -110,7 +110,7 @@ def test_pages_are_complete_and_do_not_overlap(server):
     """Whatever their size."""
     wanted = [server.key(f"key{number}") for number in range(25)]
     for size in (1, 7, 10, 200):
-        found = []
+        found: list[str] = []
         while True:
             page = server("ListKeys", Offset=len(found), Limit=size)
             assert page["TotalCount"] == 25

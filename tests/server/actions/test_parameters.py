@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kmscore_server.actions import ACTIONS
 from kmscore_server.api import ApiError
 
-from tests.server.actions.conftest import b64
+from tests.server.actions.conftest import Parameters, b64
 
 models = import_module("tencentcloud.kms.v20190118.models")
 client = import_module("tencentcloud.kms.v20190118.kms_client")
@@ -145,7 +145,8 @@ def test_a_parameter_that_nobody_knows_is_refused(server, request_of, unchanged)
     """Whatever its value, and also where others are missing."""
     for action in SDK_ACTIONS:
         for name in ("Nobody", "keyid", "", "\ud800", "Line\nbreak"):
-            for request in (request_of(action), {}):
+            empty: Parameters = {}
+            for request in (request_of(action), empty):
                 code = server.code(action, **request, **{name: None})
                 assert code == "UnknownParameter", action
     assert unchanged()

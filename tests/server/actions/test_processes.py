@@ -127,8 +127,11 @@ def worker(folder, number, key, results):
 
 def test_processes_share_one_state(tmp_path):
     """Started afresh, all at once, on files that are not there yet."""
-    provider = {"type": "software", "path": f"{tmp_path}/keystore.db"}
-    provider["root_key"] = lambda: bytes(32)
+    provider = {
+        "type": "software",
+        "path": f"{tmp_path}/keystore.db",
+        "root_key": lambda: bytes(32),
+    }
     with kmscore.connect(config={"default": "dev", "providers": {"dev": provider}}) as kms:
         key = kms.create_key("AES_256", alias="before").key_id
     spawn = multiprocessing.get_context("spawn")
