@@ -12,7 +12,7 @@ from kmscore.errors import CiphertextInvalid
 
 pytestmark = pytest.mark.vectors
 
-GM = Path(__file__).parents[1] / "vectors/gm"
+GM = Path(__file__).parents[2] / "conformance/kmscore_conformance/vectors"
 SPECS = {128: KeySpec.AES_128, 256: KeySpec.AES_256}
 
 

@@ -18,9 +18,8 @@ from kmscore.encodings import (
 from kmscore.signing import DEFAULT_SM2_USER_ID
 from kmscore.sm2 import Engine, message_digest
 
-KEYS: list[dict[str, str]] = json.loads(
-    (Path(__file__).parents[2] / "vectors/gm/sm2_generated.json").read_text()
-)["keys"]
+VECTORS = Path(__file__).parents[3] / "conformance/kmscore_conformance/vectors"
+KEYS: list[dict[str, str]] = json.loads((VECTORS / "sm2_generated.json").read_text())["keys"]
 MESSAGE = b"a message that is signed, and encrypted too"
 DISTID = f"distid:{DEFAULT_SM2_USER_ID.decode()}"
 

@@ -20,7 +20,7 @@ from kmscore.encodings.spki import EC_ALGORITHMS, spki_encode
 from kmscore.errors import CiphertextInvalid, InvalidRequest
 from kmscore.sm2 import Engine, message_digest
 
-GM = Path(__file__).parents[2] / "vectors" / "gm"
+GM = Path(__file__).parents[3] / "conformance/kmscore_conformance/vectors"
 STANDARD: dict[str, Any] = json.loads((GM / "sm2_gbt32918_5.json").read_text())
 GENERATED: dict[str, Any] = json.loads((GM / "sm2_generated.json").read_text())
 KEYS: dict[str, dict[str, str]] = {row["id"]: row for row in GENERATED["keys"]}

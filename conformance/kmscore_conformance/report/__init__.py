@@ -1,0 +1,8 @@
+"""Reports: JSON for machines, JUnit for CI, a page for people, and a badge."""
+
+from __future__ import annotations
+
+from kmscore_conformance.report.record import Report
+from kmscore_conformance.report.files import write_matrix, write_report
+
+__all__ = ["Report", "write_matrix", "write_report"]

@@ -1,0 +1,126 @@
+"""Several reports as one: who was tested, how each layer went, and who understands whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from kmscore_conformance.outcome import FINDINGS, Outcome, Result
+
+if TYPE_CHECKING:
+    from kmscore_conformance.report.record import Report
+
+CORE: Final = "core"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What became of some results together.
+
+    Attributes:
+        counts: How often each outcome came.
+    """
+
+    counts: Counter[Outcome]
+
+    @classmethod
+    def of(cls, results: Sequence[Result]) -> Cell:
+        """The cell of these results."""
+        return cls(Counter(result.outcome for result in results))
+
+    @property
+    def tried(self) -> int:
+        """How many were tried: all but what does not apply and what was left out."""
+        left_out = self.counts[Outcome.NOT_APPLICABLE] + self.counts[Outcome.NOT_RUN]
+        return self.counts.total() - left_out
+
+    @property
+    def worst(self) -> Outcome | None:
+        """The outcome that the cell shows; None when there is nothing to show."""
+        for outcome in (
+            Outcome.FAIL,
+            Outcome.UNDECLARED,
+            Outcome.WAIVED,
+            Outcome.PASS,
+            Outcome.NOT_RUN,
+            Outcome.NOT_APPLICABLE,
+        ):
+            if self.counts[outcome]:
+                return outcome
+        return None
+
+
+class Matrix:
+    """Reports, merged; where two have the same result, the later report's holds.
+
+    Attributes:
+        reports: The reports, the oldest first.
+        results: All results.
+        laws: All laws by id.
+        providers: Providers by name, as the reports describe them.
+        witnesses: Other implementations and their versions.
+    """
+
+    def __init__(self, reports: Sequence[Report]) -> None:
+        self.reports = tuple(sorted(reports, key=lambda each: each.facts["began"]))
+        merged: dict[tuple[str, str, str, str], Result] = {}
+        self.laws: dict[str, Mapping[str, str]] = {}
+        self.providers: dict[str, Mapping[str, Any]] = {}
+        self.witnesses: dict[str, str] = {}
+        for report in self.reports:
+            merged |= {result.place: result for result in report.results}
+            self.laws |= {law["id"]: law for law in report.laws}
+            self.witnesses |= report.witnesses
+            for provider in report.providers:
+                known = self.providers.get(provider["name"])
+                if known is None or provider["role"] == "tested":
+                    self.providers[provider["name"]] = provider
+        self.results = tuple(merged.values())
+
+    @property
+    def ok(self) -> bool:
+        """Whether every report passes."""
+        return all(report.ok for report in self.reports)
+
+    @property
+    def tested(self) -> tuple[str, ...]:
+        """Names of the providers that were under test."""
+        return tuple(
+            name for name, provider in self.providers.items() if provider["role"] == "tested"
+        )
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers in the suite's order."""
+        return tuple(dict.fromkeys(law["layer"] for law in self.laws.values()))
+
+    def layer(self, layer: str, provider: str) -> Cell:
+        """How a provider does in a layer."""
+        return Cell.of(
+            [
+                each
+                for each in self.results
+                if each.provider == provider and self.laws[each.law]["layer"] == layer
+            ]
+        )
+
+    def pair(self, provider: str, peer: str) -> Cell:
+        """How an ordered pair does."""
+        return Cell.of(
+            [each for each in self.results if (each.provider, each.peer) == (provider, peer)]
+        )
+
+    def law(self, ident: str, provider: str) -> tuple[Result, ...]:
+        """All results of a law for a provider."""
+        return tuple(
+            each for each in self.results if each.law == ident and each.provider == provider
+        )
+
+    @property
+    def findings(self) -> tuple[Result, ...]:
+        """What was found, and what was waived."""
+        return tuple(
+            each for each in self.results if each.outcome in (*FINDINGS, Outcome.WAIVED)
+        )

@@ -1,0 +1,158 @@
+"""The record of one run, as it is written to ``report.json`` and read back."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from kmscore import __version__
+from kmscore.errors import ConfigError
+from kmscore_conformance.law import all_laws
+from kmscore_conformance.outcome import FINDINGS, Outcome, Result
+
+if TYPE_CHECKING:
+    from kmscore_conformance.session import Session
+    from kmscore_conformance.subject import Subject
+
+FORMAT: Final = 1
+_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One run.
+
+    Attributes:
+        facts: When, with what and how it was run, in plain values.
+        providers: Those under test and their peers: name, role, distribution, table, calls.
+        witnesses: Other implementations and their versions.
+        laws: Every law: id, title, layer, and what it requires.
+        results: What became of each.
+        idle: Waivers that accepted nothing.
+    """
+
+    facts: Mapping[str, Any]
+    providers: tuple[Mapping[str, Any], ...]
+    witnesses: Mapping[str, str]
+    laws: tuple[Mapping[str, str], ...]
+    results: tuple[Result, ...]
+    idle: tuple[str, ...]
+
+    @classmethod
+    def of(cls, session: Session, results: Iterable[Result]) -> Self:
+        """The record of a run whose laws have been tried; the session may be closed by now."""
+        every = tuple(results)
+        now = datetime.now(UTC)
+        return cls(
+            facts={
+                "kmscore": __version__,
+                "profile": session.profile.name,
+                "seed": session.seed,
+                "began": session.began.strftime(_TIME),
+                "seconds": round((now - session.began).total_seconds(), 1),
+                "python": f"{platform.python_implementation()} {platform.python_version()}",
+                "system": f"{platform.system()} {platform.machine()}",
+            },
+            providers=tuple(_described(session, subject) for subject in session.everybody),
+            witnesses={each.name: each.version for each in session.witnesses},
+            laws=tuple(
+                {
+                    "id": law.id,
+                    "title": law.title,
+                    "layer": law.layer.value,
+                    "requires": law.scope.requirement,
+                }
+                for law in all_laws()
+            ),
+            results=every,
+            idle=tuple(str(waiver) for waiver in session.waivers.idle(every)),
+        )
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run passes: no finding that is not waived, and no idle waiver."""
+        return not self.idle and not any(result.outcome in FINDINGS for result in self.results)
+
+    @property
+    def counts(self) -> Counter[Outcome]:
+        """How often each outcome came."""
+        return Counter(result.outcome for result in self.results)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it in plain values, for JSON."""
+        return {
+            "format": FORMAT,
+            "ok": self.ok,
+            "counts": {outcome.value: self.counts[outcome] for outcome in Outcome},
+            **self.facts,
+            "providers": [dict(each) for each in self.providers],
+            "witnesses": dict(self.witnesses),
+            "idle_waivers": list(self.idle),
+            "laws": [dict(each) for each in self.laws],
+            "results": [
+                {**asdict(result), "seconds": round(result.seconds, 4)} for result in self.results
+            ],
+        }
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a ``report.json``.
+
+        Raises:
+            ConfigError: It cannot be read, or is none.
+        """
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if data["format"] != FORMAT:
+                raise ConfigError(f"{path} is a report of another format: {data['format']}")
+            return cls(
+                facts={
+                    name: data[name]
+                    for name in (
+                        "kmscore",
+                        "profile",
+                        "seed",
+                        "began",
+                        "seconds",
+                        "python",
+                        "system",
+                    )
+                },
+                providers=tuple(data["providers"]),
+                witnesses=data["witnesses"],
+                laws=tuple(data["laws"]),
+                results=tuple(
+                    Result(**{**each, "outcome": Outcome(each["outcome"])})
+                    for each in data["results"]
+                ),
+                idle=tuple(data["idle_waivers"]),
+            )
+        except OSError as error:
+            raise ConfigError(f"report {path} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path} is no report of the conformance suite") from error
+
+
+def _described(session: Session, subject: Subject) -> dict[str, Any]:
+    table = subject.capabilities.as_dict()
+    # Where somebody keeps a keystore or a module is no matter for a published page.
+    table["notes"] = {
+        name: value for name, value in table["notes"].items() if not value.startswith(("/", "~"))
+    }
+    return {
+        "name": subject.name,
+        "role": "tested" if subject in session.subjects else "peer",
+        "type": subject.source[1].type if subject.source else type(subject.kms.provider).__name__,
+        "distribution": subject.identity,
+        "capabilities": table,
+        "calls": subject.budget.spent,
+        "keys_left": dict(subject.leftovers),
+    }
+
+

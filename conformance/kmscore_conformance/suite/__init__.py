@@ -1,0 +1,1 @@
+"""The suite as pytest collects it: ``pytest --pyargs kmscore_conformance.suite``."""

@@ -1,0 +1,29 @@
+"""Every law, on every case of every provider and pair that the options name."""
+
+from __future__ import annotations
+
+import pytest
+
+from kmscore_conformance.outcome import Outcome
+from kmscore_conformance.pytest_plugin import run_of
+from kmscore_conformance.runner import Item, plan, run_item
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test for each item of the plan."""
+    run = run_of(metafunc.config)
+    items = list(plan(run.session, metafunc.config.getoption("--kms-law") or None))
+    metafunc.parametrize("item", items, ids=[item.label for item in items])
+
+
+def test_law(item: Item, request: pytest.FixtureRequest) -> None:
+    """The law is kept."""
+    run = run_of(request.config)
+    result = run_item(run.session, item)
+    run.results.append(result)
+    if result.outcome is Outcome.WAIVED:
+        pytest.xfail(f"{result.waiver}: {result.detail}")
+    if result.outcome in (Outcome.NOT_APPLICABLE, Outcome.NOT_RUN):
+        pytest.skip(f"{result.outcome}: {result.detail}")
+    if result.outcome is not Outcome.PASS:
+        pytest.fail(f"{result.outcome}: {item.law.title} {result.detail}", pytrace=False)
