@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from kmscore_conformance.outcome import Result
     from kmscore_conformance.report import Report
+
+if find_spec("hypothesis") is None:
+    # Said now, so that whoever looks for the command is told what to install.
+    raise ModuleNotFoundError("the suite needs hypothesis", name="hypothesis")
 
 FAILED = 1
 
@@ -96,7 +101,7 @@ def run(
 @common_options
 @pass_session
 def list_laws(line: CommandLine, patterns: tuple[str, ...]) -> None:
-    """List the laws, or those of PATTERNS such as sig.*"""
+    """List the laws, or those of PATTERNS such as ``sig.*``."""
     from kmscore_conformance.law import choose
 
     chosen = choose(patterns or None)
@@ -135,9 +140,7 @@ def matrix(line: CommandLine, reports: tuple[Path, ...], targets: tuple[Path, ..
     """
     from kmscore_conformance.report import Report, write_matrix
 
-    found = [
-        Report.load(place / "report.json" if place.is_dir() else place) for place in reports
-    ]
+    found = [Report.load(place / "report.json" if place.is_dir() else place) for place in reports]
     for target in targets:
         write_matrix(found, target)
     bad = [str(place) for place, report in zip(reports, found, strict=True) if not report.ok]
@@ -188,5 +191,7 @@ def summary(report: Report) -> str:
         if report.counts[outcome]
     )
     facts: Any = report.facts
-    lines.append(f"{counts}; profile {facts['profile']}, seed {facts['seed']}, {facts['seconds']} s")
+    lines.append(
+        f"{counts}; profile {facts['profile']}, seed {facts['seed']}, {facts['seconds']} s"
+    )
     return "\n".join(lines)

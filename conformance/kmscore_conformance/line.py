@@ -10,7 +10,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from kmscore.errors import Throttled, Timeout, Unavailable
 from kmscore.spi import INTERFACES, KeyInfo, Provider
@@ -115,21 +115,27 @@ class Line:
             for name, value in vars(kind).items()
             if callable(value) and not name.startswith("_")
         }
+
+        def other(_self: object, name: str) -> Any:
+            return getattr(provider, name)
+
+        def shown(_self: object) -> str:
+            return repr(provider)
+
         body: dict[str, Any] = {name: self._forward(provider, name) for name in names}
-        body["__getattr__"] = lambda _self, name: getattr(provider, name)
-        body["__repr__"] = lambda _self: repr(provider)
-        made: Provider = type(type(provider).__name__, interfaces, body)()
-        return made
+        body |= {"__getattr__": other, "__repr__": shown}
+        return cast("Provider", type(type(provider).__name__, interfaces, body)())
 
     def _forward(self, provider: Provider, name: str) -> Callable[..., Any]:
         call = getattr(provider, name)
-        if name in UNCOUNTED:
-            return lambda _self, *arguments: call(*arguments)
 
-        def forward(_self: Any, *arguments: Any) -> Any:
+        def uncounted(_self: object, *arguments: Any) -> Any:
+            return call(*arguments)
+
+        def forward(_self: object, *arguments: Any) -> Any:
             return self._carry(name, call, arguments)
 
-        return forward
+        return uncounted if name in UNCOUNTED else forward
 
     def _carry(self, name: str, call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         self.budget.take()

@@ -62,20 +62,21 @@ def _open(config: pytest.Config) -> Session:
     from kmscore_conformance.session import Session
     from kmscore_conformance.waivers import Waivers
 
-    providers = config.getoption("--kms-provider")
-    if not providers:
+    def option(name: str) -> Any:
+        return config.getoption(name)
+
+    if not option("--kms-provider"):
         raise ConfigError("no provider is named", hint="Name one with --kms-provider")
-    waivers = config.getoption("--kms-waivers")
-    vectors = config.getoption("--kms-vectors")
+    waivers, vectors = option("--kms-waivers"), option("--kms-vectors")
     return Session.configured(
-        Config.load(config.getoption("--kms-config")),
-        providers,
-        config.getoption("--kms-peer"),
-        profile=config.getoption("--kms-profile"),
-        seed=config.getoption("--kms-seed"),
+        Config.load(option("--kms-config")),
+        option("--kms-provider"),
+        option("--kms-peer"),
+        profile=option("--kms-profile"),
+        seed=option("--kms-seed"),
         waivers=Waivers.load(Path(waivers)) if waivers else None,
         vectors=Path(vectors) if vectors else None,
-        max_calls=config.getoption("--kms-max-calls"),
+        max_calls=option("--kms-max-calls"),
     )
 
 

@@ -1,10 +1,10 @@
-"""Runs laws: every law on every case of every provider and pair, and nothing left out in silence."""
+"""Runs laws: every law on every case of every provider and pair; nothing is left out in silence."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from kmscore.errors import KmsError
 from kmscore_conformance.law import Law, choose
@@ -204,8 +204,8 @@ def _judge(session: Session, item: Item) -> tuple[Outcome, str]:
 def describe(error: BaseException) -> str:
     """An error in one paragraph: what, where, and the example that showed it."""
     if isinstance(error, BaseExceptionGroup):
-        inner = [describe(each) for each in error.exceptions]
-        return _short("; ".join(dict.fromkeys(inner)))
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return _short("; ".join(dict.fromkeys(describe(each) for each in group.exceptions)))
     text = str(error) if isinstance(error, Violation) else f"{type(error).__name__}: {error}"
     if isinstance(error, KmsError) and error.__cause__ is not None:
         text += f" (from {type(error.__cause__).__name__})"

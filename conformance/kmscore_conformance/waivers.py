@@ -134,7 +134,7 @@ def _waivers(data: Mapping[str, Any], where: str) -> Iterable[Waiver]:
             )
         if not isinstance(entries, list):
             raise ConfigError(f"{where}: {name} is no list", hint=f"Begin one with [[{name}]]")
-        for entry in cast("list[Any]", entries):
+        for entry in cast("Iterable[Any]", entries):
             yield _waiver(name, entry, known, where)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from kmscore.algorithms import (
@@ -150,7 +151,7 @@ def undeclared_kinds(trial: Trial) -> None:
     working = [
         f"{origin} {spec} for {usage}"
         for spec, usage, origin in absent
-        if _works(lambda s=spec, u=usage, o=origin: _use_kind(trial, s, u, o))
+        if _works(partial(_use_kind, trial, spec, usage, origin))
     ]
     if working:
         raise Undeclared(f"the table does not have what works: {', '.join(working)}")
@@ -177,9 +178,7 @@ def undeclared_algorithms(trial: Trial) -> None:
     working = [
         f"{algorithm} with {row.spec}"
         for row, algorithm in absent
-        if _works(
-            lambda r=row, a=algorithm: _use_algorithm(provider, trial.subject.key(r).key_id, a)
-        )
+        if _works(partial(_use_algorithm, provider, trial.subject.key(row).key_id, algorithm))
     ]
     if working:
         raise Undeclared(f"the table does not list what works: {', '.join(working)}")
@@ -207,7 +206,7 @@ def undeclared_wrapping(trial: Trial) -> None:
         provider.import_key_material(key.key_id, wrapped, parameters.token, None)
         key.decrypt(key.encrypt(PROBE))
 
-    working = [each.value for each in absent if _works(lambda w=each: use(w))]
+    working = [each.value for each in absent if _works(partial(use, each))]
     if working:
         raise Undeclared(f"the table does not list what works: {', '.join(working)}")
 

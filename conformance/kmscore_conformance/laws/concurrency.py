@@ -106,7 +106,7 @@ def mixed(trial: Trial) -> None:
                 signature = key.sign(Message(data))
                 right = right and publics[key.key_id].verify(Message(data), signature)
             else:
-                scheme = sorted(by_usage[key.usage].algorithms)[0].value
+                scheme = min(by_usage[key.usage].algorithms).value
                 sealed = publics[key.key_id].encrypt(data, scheme)
                 right = right and key.decrypt(sealed, algorithm=scheme) == data
             right = right and key.describe().key_id == key.key_id

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 
 from kmscore.algorithms import TRAITS, EncryptionAlgorithm
-from kmscore.encodings import sm2_ciphertext_convert
 from kmscore.encodings import der as _der
+from kmscore.encodings import sm2_ciphertext_convert
 from kmscore.encodings.curves import SM2
 from kmscore.encodings.sm2_ciphertext import SM2CiphertextFormat, decode_ciphertext
 from kmscore.errors import CiphertextInvalid, InvalidRequest

@@ -189,7 +189,7 @@ def rotate_once(trial: Trial) -> None:
 
 @law(
     "fault.unsafe-once",
-    "What must not be done twice is sent again when it was dropped, and not when its reply was lost.",
+    "What must not be done twice is sent again when it was dropped, not when its reply was lost.",
     Layer.FAULTS,
     ONE_SYMMETRIC.having(Feature.DELETION),
 )

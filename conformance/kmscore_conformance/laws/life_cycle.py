@@ -150,7 +150,7 @@ def deletion_time(trial: Trial) -> None:
     key = trial.fresh()
     key.disable()
     low, high = trial.subject.capabilities.limits.deletion_days
-    require(7 <= low and high <= 30, f"the table says {low} to {high} days")
+    require(low >= 7 and high <= 30, f"the table says {low} to {high} days")
     for days in (low, high):
         at = key.schedule_deletion(days).timestamp()
         off = abs(at - time.time() - days * DAY)
@@ -334,7 +334,7 @@ def listing(trial: Trial) -> None:
     """A page that ends between two keys loses one, or shows one twice."""
     provider: Any = trial.kms.provider
     ours = set(trial.subject.line.created)
-    found = [info.key_id for info in trial.kms.keys()]
+    found = [info.key_id for info in list(trial.kms.keys())]
     require(len(found) == len(set(found)), "a key is listed twice")
     require(ours <= set(found), f"{len(ours - set(found))} keys are not listed")
     if trial.profile.max_calls is not None or len(found) > 1000:

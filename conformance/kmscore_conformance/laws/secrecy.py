@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,7 +63,7 @@ class _Listener(logging.Handler):
 
 
 @contextmanager
-def _listening() -> Iterator[_Listener]:
+def _listening() -> Generator[_Listener]:
     listener, root = _Listener(), logging.getLogger()
     level = root.level
     root.addHandler(listener)
@@ -95,6 +95,7 @@ def errors(trial: Trial) -> None:
     """What is logged is read by more people than what is encrypted."""
     key = trial.fresh() if TRAITS[trial.kind.spec].bits <= 2048 else trial.key
     calls: list[Callable[[], Any]] = []
+    after: list[Callable[[], Any]]
     if key.usage is KeyUsage.ENCRYPT_DECRYPT:
         sealed = key.encrypt(MARK, context=CONTEXT)
         calls += [
@@ -182,7 +183,7 @@ def uniform(trial: Trial) -> None:
     key, other = trial.key, trial.fresh()
     sealed = key.encrypt(MARK, context=CONTEXT)
     size = len(sealed)
-    bad = {
+    bad: dict[str, tuple[bytes, dict[str, str]]] = {
         "a changed tag": (sealed[:-1] + bytes([sealed[-1] ^ 1]), CONTEXT),
         "a changed body": (flipped(sealed, size - 20), CONTEXT),
         "a changed beginning": (flipped(sealed, 0), CONTEXT),

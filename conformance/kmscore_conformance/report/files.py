@@ -34,7 +34,9 @@ def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
         for name, data in content.items():
             (folder / name).write_bytes(data)
     except OSError as error:
-        raise InvalidRequest(f"the report cannot be written to {folder}: {error.strerror}") from error
+        raise InvalidRequest(
+            f"the report cannot be written to {folder}: {error.strerror}"
+        ) from error
     return tuple(folder / name for name in content)
 
 

@@ -25,7 +25,8 @@ def junit(report: Report) -> bytes:
             case = ET.SubElement(suite, "testcase", classname="waivers", name=waiver)
             ET.SubElement(case, "failure", message="the waiver accepts nothing")
     ET.indent(root)
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text
 
 
 def _suite(root: ET.Element, provider: str, results: list[Result]) -> None:

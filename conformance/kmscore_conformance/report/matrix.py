@@ -121,6 +121,4 @@ class Matrix:
     @property
     def findings(self) -> tuple[Result, ...]:
         """What was found, and what was waived."""
-        return tuple(
-            each for each in self.results if each.outcome in (*FINDINGS, Outcome.WAIVED)
-        )
+        return tuple(each for each in self.results if each.outcome in (*FINDINGS, Outcome.WAIVED))

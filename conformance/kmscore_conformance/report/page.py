@@ -18,4 +18,4 @@ def page(reports: Sequence[Report]) -> str:
         for report in reports
         for r in report.results
     )
-    return f"<!doctype html><meta charset=utf-8><title>kmscore conformance</title><table>{rows}</table>"
+    return f"<!doctype html><meta charset=utf-8><title>kmscore</title><table>{rows}</table>"

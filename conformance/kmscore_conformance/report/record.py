@@ -127,16 +127,18 @@ class Report:
                 providers=tuple(data["providers"]),
                 witnesses=data["witnesses"],
                 laws=tuple(data["laws"]),
-                results=tuple(
-                    Result(**{**each, "outcome": Outcome(each["outcome"])})
-                    for each in data["results"]
-                ),
+                results=tuple(_result(each) for each in data["results"]),
                 idle=tuple(data["idle_waivers"]),
             )
         except OSError as error:
             raise ConfigError(f"report {path} cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path} is no report of the conformance suite") from error
+
+
+def _result(data: dict[str, Any]) -> Result:
+    outcome = Outcome(data.pop("outcome"))
+    return Result(outcome=outcome, **data)
 
 
 def _described(session: Session, subject: Subject) -> dict[str, Any]:
@@ -154,5 +156,3 @@ def _described(session: Session, subject: Subject) -> dict[str, Any]:
         "calls": subject.budget.spent,
         "keys_left": dict(subject.leftovers),
     }
-
-

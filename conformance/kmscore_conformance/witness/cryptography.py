@@ -40,9 +40,8 @@ class Cryptography(Witness):
         """With the class of the key."""
         key = load_der_public_key(public_key)
         plain = hashes.SHA384() if algorithm is SigningAlgorithm.ECDSA_SHA_384 else hashes.SHA256()
-        digested = isinstance(data, Digest)
-        content = data.value if digested else data.data
-        chosen = utils.Prehashed(plain) if digested else plain
+        content = data.value if isinstance(data, Digest) else data.data
+        chosen = utils.Prehashed(plain) if isinstance(data, Digest) else plain
         try:
             if isinstance(key, ed25519.Ed25519PublicKey):
                 key.verify(signature, content)

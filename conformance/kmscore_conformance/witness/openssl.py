@@ -108,7 +108,8 @@ class OpenSSL(Witness):
                     options += ["-pkeyopt", "digest:sha256"]
                 if algorithm is SigningAlgorithm.RSA_PSS_SHA_256:
                     options += [word for each in _PSS for word in ("-pkeyopt", each)]
-                words = ("-keyform", "DER", "-in", content, "-sigfile", sig, *options)
+                words: list[str | Path] = ["-keyform", "DER", "-in", content, "-sigfile", sig]
+                words += options
                 return _run("pkeyutl", "-verify", "-pubin", "-inkey", key, *words)
             content.write_bytes(data.data)
             options = [f"-{_HASHES[algorithm]}"]
@@ -128,7 +129,7 @@ class OpenSSL(Witness):
             key.write_bytes(public_key)
             content.write_bytes(plaintext)
             options = [word for each in _ENCRYPTION[algorithm] for word in ("-pkeyopt", each)]
-            words = ("-keyform", "DER", "-in", content, "-out", out, *options)
+            words: list[str | Path] = ["-keyform", "DER", "-in", content, "-out", out, *options]
             if not _run("pkeyutl", "-encrypt", "-pubin", "-inkey", key, *words):
                 raise RuntimeError("openssl does not encrypt for this public key")
             return out.read_bytes()
