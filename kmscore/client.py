@@ -8,7 +8,7 @@ Every call goes through one gate, in one order: audit, then retry, then the prov
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from kmscore.algorithms import TRAITS, KeySpec, KeyUsage, Origin, parse
@@ -22,7 +22,8 @@ from kmscore.spi import KeyManager, NewKey, RandomSource, Symmetric
 from kmscore.uri import parse_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
     from types import TracebackType
     from typing import Any, Self
 
@@ -255,10 +256,10 @@ def connect(
 
     if isinstance(config, Config):
         settings = config
-    elif config is None or isinstance(config, str | Path):
-        settings = Config.load(config)
-    else:
+    elif isinstance(config, Mapping):
         settings = Config.from_mapping(config)
+    else:
+        settings = Config.load(config)
     if name is not None:
         uri = parse_reference(name)
         if uri.provider is not None and uri.key is not None:

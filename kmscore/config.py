@@ -118,6 +118,12 @@ class Config(NamedTuple):
         Raises:
             ConfigError: There is none, it cannot be read, or something in it is wrong.
         """
+        # Callers without a type checker pass anything at all.
+        if not isinstance(path, str | os.PathLike | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                f"a {type(path).__name__} is no configuration",
+                hint="Give a path, a mapping, or a Config",
+            )
         file = Path(path) if path is not None else _find()
         import tomllib
 
@@ -157,6 +163,9 @@ class Config(NamedTuple):
         Raises:
             ConfigError: Something in it is wrong.
         """
+        # Callers without a type checker pass anything at all.
+        if not isinstance(data, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"a {type(data).__name__} is no configuration", hint="Give a mapping")
         folder = base or Path.cwd()
         source = str(path or "configuration")
         values = check(data, CORE, where=source, base=folder)
@@ -241,7 +250,8 @@ def check(
     known = {option.name: option for option in options}
     for name in data:
         if name not in known:
-            raise ConfigError(f"{where} has an unknown key {name!r}", hint=_nearest(name, known))
+            hint = _nearest(str(name), known)
+            raise ConfigError(f"{where} has an unknown key {name!r}", hint=hint)
     values: dict[str, Any] = {}
     for option in known.values():
         if option.name in data:
@@ -321,7 +331,8 @@ def _type_name(value: Any) -> str:
 
 
 def _entry(name: str, table: Any, source: str) -> ProviderEntry:
-    if not _NAME.fullmatch(name):
+    # Callers without a type checker pass anything at all.
+    if not isinstance(name, str) or not _NAME.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(
             f"{source}: {name!r} cannot name a provider", hint="Use letters, digits, - and _"
         )

@@ -92,6 +92,11 @@ class EncryptionContext:
     @classmethod
     def from_json(cls, text: str) -> EncryptionContext:
         """Read a context from JSON, as other systems send it; duplicate keys are refused."""
+        # Callers without a type checker pass anything at all.
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidRequest(
+                f"the encryption context is a {type(text).__name__}", hint="Give JSON in a str"
+            )
         if not text:
             return EMPTY
         import json

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from kmscore.algorithms import DigestAlgorithm, SigningAlgorithm
+from kmscore.algorithms import DigestAlgorithm, SigningAlgorithm, parse
 from kmscore.errors import InvalidRequest
 
 DEFAULT_SM2_USER_ID: Final = b"1234567812345678"
@@ -45,7 +45,7 @@ class Digest:
 
     Attributes:
         value: The digest.
-        algorithm: The hash that made it; its size is checked.
+        algorithm: The hash that made it, or its name; its size is checked.
     """
 
     value: bytes = field(repr=False)
@@ -53,6 +53,7 @@ class Digest:
 
     def __post_init__(self) -> None:
         _require_bytes(self.value, "digest")
+        object.__setattr__(self, "algorithm", parse(DigestAlgorithm, self.algorithm, "hash"))
         if len(self.value) != self.algorithm.size:
             raise InvalidRequest(
                 f"the digest has {len(self.value)} bytes",

@@ -37,6 +37,7 @@ def signature_to_raw(signature: bytes, size: int) -> bytes:
         InvalidRequest: It is not strict DER, or an integer does not fit.
     """
     r, s = signature_integers(signature)
+    _require_size(size)
     if max(r, s).bit_length() > 8 * size:
         raise InvalidRequest(f"the signature holds an integer of more than {size} bytes")
     return r.to_bytes(size, "big") + s.to_bytes(size, "big")
@@ -54,10 +55,17 @@ def signature_from_raw(raw: bytes, size: int | None = None) -> bytes:
         InvalidRequest: The length is odd or zero, or not twice the size.
     """
     require_bytes(raw, "raw signature")
-    half = len(raw) // 2 if size is None else size
+    half = len(raw) // 2 if size is None else _require_size(size)
     if len(raw) != 2 * half:
         raise InvalidRequest(
             f"the raw signature has {len(raw)} bytes",
             hint="It must be r and s, both padded to the size of the curve",
         )
     return signature_der(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
+
+
+def _require_size(size: int) -> int:
+    # Callers without a type checker pass anything at all.
+    if type(size) is not int:
+        raise InvalidRequest(f"the size is a {type(size).__name__}", hint="Give bytes, such as 32")
+    return size

@@ -88,3 +88,10 @@ def test_the_repr_shows_keys_but_no_values():
     shown = repr(EncryptionContext.of({"patient": "Jane Doe"}))
     assert "patient" in shown
     assert "Jane" not in shown
+
+
+@pytest.mark.parametrize("given", [1, b"{}", {"k": "v"}, ["k"]])
+def test_json_that_is_no_text_is_refused(given):
+    """By its type."""
+    with pytest.raises(InvalidRequest, match=type(given).__name__):
+        EncryptionContext.from_json(given)

@@ -1,6 +1,7 @@
 """Messages and digests: signing input says what it is."""
 
 import hashlib
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,16 @@ def test_messages_and_digests_are_bytes(value):
         Message(value)
     with pytest.raises(InvalidRequest, match="Give bytes"):
         Digest(value)
+
+
+def test_the_hash_of_a_digest_may_be_named():
+    """As everywhere; what is no hash is refused."""
+    named: Any = "sha-384"
+    assert Digest(bytes(48), named) == Digest(bytes(48), DigestAlgorithm.SHA_384)
+    for wrong in ("SHA_1", None, 32, hashlib.sha256):
+        no_hash: Any = wrong
+        with pytest.raises(InvalidRequest, match="SHA_256, SHA_384, SM3"):
+            Digest(bytes(32), no_hash)
 
 
 def test_the_sm2_user_id_is_bounded():

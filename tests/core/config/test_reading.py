@@ -1,9 +1,11 @@
 """``kms.toml``: where it is looked for, what it may say, and what is said of mistakes."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kmscore import connect
 from kmscore.config import AUDIT, Config
 from kmscore.discovery import Plugins
 from kmscore.errors import ConfigError
@@ -282,3 +284,19 @@ def test_a_provider_takes_its_time_from_the_clock_that_is_given():
     """The clock of the caller reaches the provider."""
     config = Config.from_mapping({"providers": {"p": {"type": "thing"}}})
     assert config.setting(config.entry(), TYPE, lambda: 5.0).clock() == 5.0
+
+
+@pytest.mark.parametrize("given", [0, True, b"kms.toml", object(), ["kms.toml"]])
+def test_what_is_no_configuration(given):
+    """Said as what it is, by whoever is asked."""
+    for read in (Config.load, Config.from_mapping, lambda given: connect(config=given)):
+        with pytest.raises(ConfigError, match=f"a {type(given).__name__} is no configuration"):
+            read(given)
+
+
+@pytest.mark.parametrize("table", [{}, {"retry": {}}, {"audit": {}}, {"providers": {}}])
+def test_names_that_are_no_strings(table):
+    """TOML has none, but code may."""
+    data: Any = {name: {1: 2} for name in table} or {1: 2}
+    with pytest.raises(ConfigError, match=r"unknown key 1|1 cannot name a provider"):
+        Config.from_mapping(data)

@@ -118,6 +118,15 @@ class TestSignatures:
         with pytest.raises(InvalidRequest, match="63 bytes"):
             signature_from_raw(bytes(63))
 
+    def test_a_size_that_is_no_number(self) -> None:
+        """By callers without a type checker."""
+        sizes: list[Any] = ["32", 32.0, {}]
+        for wrong in sizes:
+            with pytest.raises(InvalidRequest, match="size is a"):
+                signature_from_raw(bytes(64), wrong)
+            with pytest.raises(InvalidRequest, match="size is a"):
+                signature_to_raw(signature_from_raw(bytes(64)), wrong)
+
     def test_text_is_refused(self) -> None:
         """Hex is not decoded by guess."""
         with pytest.raises(InvalidRequest, match="is a str"):
