@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import stat
 import sys
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from kmscore.cli.runs import (
+    Job,
+    Plan,
+    Rename,
+    add_suffix,
+    only_encrypted,
+    progress_bar,
+    run,
+    strip_suffix,
+)
 from kmscore.cli.session import Session, common_options, is_terminal, pass_session
 from kmscore.cli.streams import (
     context_option,
@@ -21,22 +33,25 @@ from kmscore.cli.streams import (
 from kmscore.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from kmscore.envelope.recipients import Source
+    from kmscore.envelope import Batch
+    from kmscore.envelope.streams import Reader, Writer
+    from kmscore.envelope.units import Progress
     from kmscore.key import Key
 
-SUFFIX = ".kms"
-"""What names of encrypted files in a folder end with."""
+PIPE_BYTES = 1 << 20
+"""Room that is asked for in pipes at either end: fewer switches between processes."""
 
-PIECE = 1 << 20
-
-Work = Callable[[Path, Path, Callable[[int], None]], None]
-"""Does one file, from here to there, and tells of its progress."""
+RUN_AGE = 86400.0
+"""Seconds that the data key of a run is used: a run is one job, however long it takes."""
 
 key_option = click.option(
     "--key", "references", metavar="KEY", multiple=True, help="A recipient; may be repeated."
 )
 force_option = click.option("--force", is_flag=True, help="Replace files that exist.")
 resume_option = click.option("--resume", is_flag=True, help="Leave out files that are done.")
+key_per_file_option = click.option(
+    "--key-per-file", is_flag=True, help="A data key for each file, not for the run."
+)
 input_option = click.option("-i", "--input", "source", metavar="FILE", help="The input [stdin]")
 output_option = click.option(
     "-o", "--output", "target", metavar="FILE", help="The output; a folder for SOURCES [stdout]"
@@ -53,7 +68,7 @@ def envelope() -> None:
 @key_option
 @context_option
 @click.option("--suite", default="AES_256_GCM", show_default=True, help="Or SM4_GCM.")
-@click.option("--key-per-file", is_flag=True, help="A data key for each file, not for the run.")
+@key_per_file_option
 @input_option
 @output_option
 @force_option
@@ -72,37 +87,39 @@ def encrypt(
     force: bool,
     resume: bool,
     sources: tuple[str, ...],
-) -> None:
+) -> int:
     """Encrypt for one or several keys; any of them opens it.
 
-    SOURCES are files and folders; what they hold goes to the folder -o, with names that end in
-    .kms.
+    SOURCES are files, folders and patterns; what they hold goes to the folder -o, with names that
+    end in .kms.
     """
-    from kmscore.envelope import DataKeyCache, EnvelopeEncryptor
-    from kmscore.envelope.files import encrypt_file
+    from kmscore.envelope import DataKeyCache, encrypt_file, encrypt_stream
+    from kmscore.envelope.suites import suite_named
 
+    chosen = suite_named(suite)
+    plan = _plan(sources, source, target, add_suffix)
     keys = _keys(session, references)
     context = parse_context(pairs)
-    if not sources and "-" in (source or "-", target or "-"):
-        with _piped(source, target, force=force) as (reader, writer):
-            encryptor = EnvelopeEncryptor(*keys, context=context, suite=suite)
-            _pump(reader, writer, encryptor.update, encryptor.finalize)
-        return
-    cache: Source | None = DataKeyCache(max_age=86400) if sources and not key_per_file else None
+    if plan is None and _is_stream(source, target):
+        with _ends(session, source, target, force=force) as (reader, writer, progress):
+            encrypt_stream(reader, writer, *keys, context=context, suite=chosen, progress=progress)
+        return 0
+    with DataKeyCache(max_age=RUN_AGE) as cache:
 
-    def work(place: Path, goal: Path, progress: Callable[[int], None]) -> None:
-        encrypt_file(
-            place,
-            goal,
-            *keys,
-            context=context,
-            suite=suite,
-            cache=cache,
-            force=force,
-            progress=progress,
-        )
+        def work(job: Job, progress: Progress, batch: Batch | None = None) -> None:
+            encrypt_file(
+                job.source,
+                job.target,
+                *keys,
+                context=context,
+                suite=chosen,
+                cache=None if key_per_file else cache,
+                force=force,
+                progress=progress,
+                batch=batch,
+            )
 
-    _run(session, work, _jobs(source, target, sources, _add_suffix), resume=resume)
+        return _do(session, plan, work, source, target, resume=resume)
 
 
 @envelope.command()
@@ -124,30 +141,36 @@ def decrypt(
     force: bool,
     resume: bool,
     sources: tuple[str, ...],
-) -> None:
+) -> int:
     """Decrypt; a file appears only when all of it is authentic.
 
     Without --key, all keys of the provider are tried. To a pipe, authenticated frames go out as
     they come: only exit code 0 says that the message was whole.
     """
-    from kmscore.envelope import DataKeyCache, EnvelopeDecryptor
-    from kmscore.envelope.files import decrypt_file
+    from kmscore.envelope import DataKeyCache, decrypt_file, decrypt_stream
 
+    plan = _plan(sources, source, target, strip_suffix)
     openers = _keys(session, references) if references else [session.open()]
     context = parse_context(pairs)
-    if not sources and "-" in (source or "-", target or "-"):
-        with _piped(source, target, force=force) as (reader, writer):
-            decryptor = EnvelopeDecryptor(*openers, context=context)
-            _pump(reader, writer, decryptor.update, decryptor.finalize)
-        return
-    cache = DataKeyCache(max_age=86400) if sources else None
+    if plan is None and _is_stream(source, target):
+        with _ends(session, source, target, force=force) as (reader, writer, progress):
+            decrypt_stream(reader, writer, *openers, context=context, progress=progress)
+        return 0
+    with DataKeyCache(max_age=RUN_AGE) as cache:
 
-    def work(place: Path, goal: Path, progress: Callable[[int], None]) -> None:
-        decrypt_file(
-            place, goal, *openers, context=context, cache=cache, force=force, progress=progress
-        )
+        def work(job: Job, progress: Progress, batch: Batch | None = None) -> None:
+            decrypt_file(
+                job.source,
+                job.target,
+                *openers,
+                context=context,
+                cache=cache,
+                force=force,
+                progress=progress,
+                batch=batch,
+            )
 
-    _run(session, work, _jobs(source, target, sources, _strip_suffix), resume=resume)
+        return _do(session, plan, work, source, target, resume=resume)
 
 
 @envelope.command()
@@ -156,9 +179,17 @@ def decrypt(
     "--opener", "openers", metavar="KEY", multiple=True, help="A key that opens the old message."
 )
 @context_option
-@click.option("-i", "--input", "source", required=True, metavar="FILE", help="The message.")
-@click.option("-o", "--output", "target", metavar="FILE", help="The new message [in place]")
+@input_option
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    metavar="FILE",
+    help="The new message; a folder for SOURCES [in place, or stdout for stdin]",
+)
 @force_option
+@resume_option
+@click.argument("sources", nargs=-1)
 @common_options
 @pass_session
 def rewrap(
@@ -166,42 +197,94 @@ def rewrap(
     references: tuple[str, ...],
     openers: tuple[str, ...],
     pairs: tuple[str, ...],
-    source: str,
+    source: str | None,
     target: str | None,
     force: bool,
-) -> None:
-    """Write a message anew for the recipients --key, and for nobody else.
+    resume: bool,
+    sources: tuple[str, ...],
+) -> int:
+    """Write messages anew for the recipients --key, and for nobody else.
 
-    It gets a fresh data key, so that who is left out has no access to the new message.
+    Each gets a fresh data key, so that who is left out has no access to the new message. SOURCES
+    are files, folders (all that ends in .kms) and patterns; without -o they are replaced.
     """
-    from kmscore.envelope.files import rewrap_file
+    from kmscore.envelope import rewrap_file, rewrap_stream
 
+    if resume and target is None:
+        raise click.UsageError("--resume goes with -o: files in place are always there")
+    plan = _plan(sources, source, target, only_encrypted, in_place=True)
     keys = _keys(session, references)
     old = _keys(session, openers) if openers else [session.open()]
-    rewrap_file(source, target, old, keys, context=parse_context(pairs), force=force)
-    session.say(f"{target or source} is for {len(keys)} recipient(s) now")
+    context = parse_context(pairs)
+    if plan is None and (source in (None, "-") or target == "-"):
+        with _ends(session, source, target, force=force) as (reader, writer, progress):
+            rewrap_stream(reader, writer, old, keys, context=context, progress=progress)
+        return 0
+
+    def work(job: Job, progress: Progress, batch: Batch | None = None) -> None:
+        goal = None if target is None else job.target
+        rewrap_file(
+            job.source,
+            goal,
+            old,
+            keys,
+            context=context,
+            force=force,
+            progress=progress,
+            batch=batch,
+        )
+
+    code = _do(session, plan, work, source, target or source, resume=resume)
+    if plan is None:
+        session.say(f"{target or source} is for {len(keys)} recipient(s) now")
+    return code
 
 
 @envelope.command()
 @input_option
+@click.argument("sources", nargs=-1)
 @common_options
 @pass_session
-def inspect(session: Session, source: str | None) -> None:
-    """Show all that is public in a message, without any key. None of it is authenticated."""
-    from kmscore.envelope import inspect as look
-    from kmscore.envelope.files import inspect_file
+def inspect(session: Session, source: str | None, sources: tuple[str, ...]) -> None:
+    """Show all that is public in messages, without any key. None of it is authenticated.
+
+    SOURCES are files, folders (all that ends in .kms) and patterns.
+    """
+    from kmscore.envelope.files import inspect_file, read_header_of
+    from kmscore.envelope.header import MAX_HEADER_BYTES
+    from kmscore.envelope.output import shown
     from kmscore.envelope.whole import describe
 
+    plan = _plan(sources, source, None, only_encrypted, in_place=True)
+    if plan is not None:
+        found = [{"file": job.source, **describe(inspect_file(job.source))} for job in plan.jobs]
+        texts = [f"file:       {shown(each['file'])}\n{_public(each)}" for each in found]
+        session.show(found, "\n\n".join(texts))
+        return
     if source in (None, "-"):
-        shown: dict[str, Any] = look(standard_input().read(PIECE))
+        one = describe(read_header_of(standard_input().read(MAX_HEADER_BYTES)))
     else:
-        shown = describe(inspect_file(str(source)))
-    lines = [f"suite:      {shown['suite']} {shown['suite_name']}"]
-    lines.append(f"message id: {shown['message_id']}")
-    lines.append(f"frames:     {shown['frame_bytes']} bytes")
-    lines += [f"context:    {name}={value}" for name, value in shown["context"].items()]
-    lines += [f"recipient:  {each['provider']} {each['key']}" for each in shown["recipients"]]
-    session.show(shown, "\n".join(lines))
+        one = describe(inspect_file(str(source)))
+    session.show(one, _public(one))
+
+
+def _public(message: dict[str, Any]) -> str:
+    lines = [f"suite:      {message['suite']} {message['suite_name']}"]
+    lines.append(f"message id: {message['message_id']}")
+    lines.append(f"frames:     {message['frame_bytes']} bytes")
+    lines += [
+        f"context:    {_line(name)}={_line(value)}" for name, value in message["context"].items()
+    ]
+    lines += [
+        f"recipient:  {_line(each['provider'])} {_line(each['key'])}"
+        for each in message["recipients"]
+    ]
+    return "\n".join(lines)
+
+
+def _line(text: str) -> str:
+    """Anybody's text on one line: whoever wrote the message chose it."""
+    return text if text.isprintable() else ascii(text)
 
 
 def _keys(session: Session, references: tuple[str, ...]) -> list[Key]:
@@ -210,106 +293,103 @@ def _keys(session: Session, references: tuple[str, ...]) -> list[Key]:
     return [session.key(reference) for reference in references]
 
 
-def _jobs(
+def _plan(
+    sources: tuple[str, ...],
     source: str | None,
     target: str | None,
-    sources: tuple[str, ...],
-    rename: Callable[[Path], Path],
-) -> list[tuple[Path, Path]]:
-    """What is to be done: pairs of input and output."""
+    rename: Rename,
+    *,
+    in_place: bool = False,
+) -> Plan | None:
+    """What SOURCES ask for; None when there are none."""
     if not sources:
-        return [(Path(str(source)), Path(str(target)))]
-    if source is not None or target is None:
-        raise click.UsageError("SOURCES need -o FOLDER, and no -i")
-    folder = Path(target)
-    jobs: list[tuple[Path, Path]] = []
-    for each in sources:
-        place = Path(each)
-        if place.is_dir():
-            files = sorted(path for path in place.rglob("*") if path.is_file())
-            jobs += [(file, folder / rename(file.relative_to(place))) for file in files]
-        else:
-            jobs.append((place, folder / rename(Path(place.name))))
-    goals = [goal for _, goal in jobs]
-    if len(set(goals)) < len(goals):
-        raise click.UsageError("two SOURCES would become the same file")
-    return jobs
-
-
-def _add_suffix(path: Path) -> Path:
-    return path.with_name(path.name + SUFFIX)
-
-
-def _strip_suffix(path: Path) -> Path:
-    if path.suffix != SUFFIX:
-        raise click.UsageError(f"{path} does not end in {SUFFIX}: use -i and -o for it")
-    return path.with_suffix("")
-
-
-def _run(session: Session, work: Work, jobs: list[tuple[Path, Path]], *, resume: bool) -> None:
-    done = skipped = 0
-    with _progress(session, jobs) as progress:
-        for place, goal in jobs:
-            if resume and goal.exists():
-                # A file appears only when it is complete, so one that is there is done.
-                skipped += 1
-                continue
-            goal.parent.mkdir(parents=True, exist_ok=True)
-            work(place, goal, progress)
-            done += 1
-    if len(jobs) > 1 or session.json:
-        session.show(
-            {"done": done, "skipped": skipped, "outputs": [str(goal) for _, goal in jobs]}, ""
+        return None
+    if source is not None or (target is None and not in_place):
+        raise click.UsageError(
+            "SOURCES go without -i" if in_place else "SOURCES need -o FOLDER, and no -i"
         )
-        session.say(f"{done} files done, {skipped} were there already")
+    if target is not None and os.path.lexists(target) and not os.path.isdir(target):
+        raise InvalidRequest(f"{target} is no folder", hint="Name a folder with -o")
+    return Plan(sources, target, rename)
+
+
+def _do(
+    session: Session,
+    plan: Plan | None,
+    work: Callable[..., None],
+    source: str | None,
+    target: str | None,
+    *,
+    resume: bool,
+) -> int:
+    """Do a plan, or one file."""
+    if plan is not None:
+        return run(session, plan, work, resume=resume)
+    job = Job(str(source), str(target))
+    skipped = resume and os.path.lexists(job.target)
+    if not skipped:
+        with progress_bar(session, _size(job.source)) as progress:
+            work(job, progress)
+    if session.json:
+        session.show(
+            {"done": int(not skipped), "skipped": int(skipped), "outputs": [job.target]}, ""
+        )
+    return 0
+
+
+def _is_stream(source: str | None, target: str | None) -> bool:
+    return "-" in (source or "-", target or "-")
 
 
 @contextmanager
-def _progress(
-    session: Session, jobs: Iterable[tuple[Path, Path]]
-) -> Generator[Callable[[int], None]]:
-    if session.json or not is_terminal(sys.stderr):
-        yield lambda _: None
-        return
-    total = sum(place.stat().st_size for place, _ in jobs if place.is_file())
-    with click.progressbar(length=total, file=sys.stderr) as bar:
-        yield bar.update
+def _ends(
+    session: Session, source: str | None, target: str | None, *, force: bool
+) -> Generator[tuple[Reader, Writer, Progress]]:
+    """Both ends of a command in a pipe; a file at either end is a stream too."""
+    from io import FileIO
 
-
-@contextmanager
-def _piped(
-    source: str | None, target: str | None, *, force: bool
-) -> Generator[tuple[BinaryIO, BinaryIO]]:
-    """Streams for a command in a pipe; a file at either end is a stream too."""
-    from kmscore.envelope.files import drafted
+    from kmscore.envelope.output import drafted, shown
 
     if target is None and is_terminal(sys.stdout):
         raise click.UsageError("the output would go to a terminal: use -o FILE, a pipe, or -o -")
     with ExitStack() as stack:
-        if source in (None, "-"):
-            reader = standard_input()
-        else:
+        reader: Any = standard_input()
+        if source not in (None, "-"):
             try:
-                reader = stack.enter_context(Path(str(source)).open("rb"))
+                reader = stack.enter_context(open(str(source), "rb", buffering=0))
             except OSError as error:
-                raise InvalidRequest(f"cannot read {source}: {error.strerror}") from error
+                raise InvalidRequest(
+                    f"cannot read {shown(str(source))}: {error.strerror}"
+                ) from error
         if target in (None, "-"):
-            yield reader, standard_output()
-            return
-        handle = stack.enter_context(drafted(Path(str(target)), force=force))
-        with os.fdopen(os.dup(handle), "wb") as writer:
-            yield reader, writer
+            writer: Any = standard_output()
+            _refuse_same(reader, writer, source)
+        else:
+            draft = stack.enter_context(drafted(str(target), force=force))
+            writer = FileIO(draft.handle, "wb", closefd=False)
+        for end in (reader, writer):
+            _widen(end)
+        progress = stack.enter_context(progress_bar(session, _size(source)))
+        yield reader, writer, progress
+        writer.flush()
 
 
-def _pump(
-    reader: BinaryIO,
-    writer: BinaryIO,
-    update: Callable[[memoryview], bytes],
-    finalize: Callable[[], bytes],
-) -> None:
-    buffer = bytearray(PIECE)
-    with memoryview(buffer) as view:
-        while count := reader.readinto(view):  # type: ignore[attr-defined]
-            writer.write(update(view[:count]))
-    writer.write(finalize())
-    writer.flush()
+def _size(source: str | None) -> int:
+    """Bytes of a file; 0 for what has none."""
+    try:
+        return os.stat(str(source)).st_size if source not in (None, "-") else 0
+    except OSError:
+        return 0
+
+
+def _refuse_same(reader: BinaryIO, writer: BinaryIO, source: str | None) -> None:
+    with contextlib.suppress(OSError):
+        ours, theirs = os.fstat(reader.fileno()), os.fstat(writer.fileno())
+        if stat.S_ISREG(ours.st_mode) and os.path.samestat(ours, theirs):
+            raise click.UsageError(f"input and output are the same file: {source or 'stdin'}")
+
+
+def _widen(end: BinaryIO) -> None:
+    with contextlib.suppress(OSError):
+        if stat.S_ISFIFO(os.fstat(end.fileno()).st_mode):
+            fcntl.fcntl(end.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)

@@ -76,9 +76,19 @@ class Session:
         if self.json:
             import json
 
-            click.echo(json.dumps(value, ensure_ascii=False))
+            text = json.dumps(value, ensure_ascii=False)
+            # Names of files may be no text; escaped, machines still find them by it.
+            click.echo(text if _is_unicode(text) else json.dumps(value))
         elif text:
             click.echo(text)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def session_of(context: click.Context) -> Session:

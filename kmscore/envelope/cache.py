@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from kmscore.envelope.recipients import Materials, Opener, Source, make_materials, open_materials
 from kmscore.errors import ConfigError
 from kmscore.key import Key
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from kmscore.context import EncryptionContext
     from kmscore.envelope.header import EncryptedDataKey
     from kmscore.envelope.suites import Suite
@@ -24,30 +27,28 @@ MAX_BYTES: Final = 1 << 40
 
 
 class _Entry:
-    """A data key, and what was done with it. Its lock makes others wait for a first fetch."""
+    """A data key, until when it is used, and what was done with it."""
 
-    __slots__ = ("bytes", "ends", "lock", "materials", "messages")
+    __slots__ = ("bytes", "ends", "materials", "messages")
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.materials: Materials | None = None
-        self.ends = 0.0
+    def __init__(self, materials: Materials, ends: float) -> None:
+        self.materials = materials
+        self.ends = ends
         self.messages = 0
         self.bytes = 0
 
-    def wipe(self) -> None:
-        if self.materials is not None:
-            self.materials.wipe()
-            self.materials = None
-
 
 class DataKeyCache(Source):
-    """Remembers data keys for a while. Safe to use from several threads.
+    """Remembers data keys for a while. Safe to use from several threads; empty after a fork.
 
     Data keys for writing are kept by recipients, suite and context; those for reading by the
-    encrypted data key itself, the openers and the context. What fails is never remembered. While
-    a data key is remembered, disabling its key in the provider does not stop its use: ``max_age``
-    is how long that can be.
+    encrypted data keys themselves, the openers and the context. When several threads need the same
+    one, a single call fetches it and the others wait. What fails is never remembered. While a data
+    key is remembered, disabling its key in the provider does not stop its use: ``max_age`` is how
+    long that can be.
+
+    A data key is overwritten when it is worn out or too old, when others need its room, and by
+    `clear`; leaving the cache as a context manager clears it.
 
     Args:
         max_age: Seconds that a data key is used.
@@ -55,6 +56,9 @@ class DataKeyCache(Source):
         max_bytes: Bytes that one data key encrypts.
         capacity: Data keys that are kept; the one not used for longest makes room.
         monotonic: Seconds that never run backwards; for tests.
+
+    Raises:
+        ConfigError: A bound is zero or beyond what a data key may do.
     """
 
     def __init__(
@@ -67,7 +71,10 @@ class DataKeyCache(Source):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if max_age <= 0 or capacity < 1 or not 0 < max_messages <= MAX_MESSAGES:
-            raise ConfigError("the bounds of a data-key cache must be positive")
+            raise ConfigError(
+                "the bounds of a data-key cache must be positive",
+                hint=f"One data key encrypts at most {MAX_MESSAGES} messages",
+            )
         if not 0 < max_bytes <= MAX_BYTES:
             raise ConfigError(f"a data key encrypts at most {MAX_BYTES} bytes")
         self._max_age = max_age
@@ -75,28 +82,27 @@ class DataKeyCache(Source):
         self._max_bytes = max_bytes
         self._capacity = capacity
         self._monotonic = monotonic
+        self._reset()
+        _caches.add(self)
+
+    def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._entries: OrderedDict[object, _Entry] = OrderedDict()
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._fetches: dict[Hashable, threading.Event] = {}
 
     def make(
-        self, keys: Sequence[Key], context: EncryptionContext, suite: Suite, size: int
+        self, keys: Sequence[Key], context: EncryptionContext, suite: Suite, size: int | None
     ) -> Materials:
-        """A data key for writing, remembered or fresh."""
-        if size > self._max_bytes:
+        """A data key for writing, remembered or fresh; the copy is the caller's to wipe.
+
+        A message of unknown size gets a fresh one: its bytes could not be counted.
+        """
+        if size is None or size > self._max_bytes:
             return make_materials(keys, context)
-        names = tuple((key.provider_name, key.key_id) for key in keys)
-        entry = self._entry((names, suite.number, context.items))
-        with entry.lock:
-            worn = entry.messages >= self._max_messages or entry.bytes + size > self._max_bytes
-            if entry.materials is None or worn or self._monotonic() >= entry.ends:
-                entry.wipe()
-                entry.materials = make_materials(keys, context)
-                entry.ends = self._monotonic() + self._max_age
-                entry.messages = entry.bytes = 0
-            entry.messages += 1
-            entry.bytes += size
-            # A copy: the entry may be wiped while the message is being written.
-            return Materials(bytearray(entry.materials.data_key), entry.materials.recipients)
+        names = tuple([(key.provider_name, key.key_id) for key in keys])
+        return self._lend(
+            (names, suite.number, context.items), size, lambda: make_materials(keys, context)
+        )
 
     def open(
         self,
@@ -104,24 +110,33 @@ class DataKeyCache(Source):
         openers: Sequence[Opener],
         context: EncryptionContext,
     ) -> bytearray:
-        """A data key for reading, remembered or fetched."""
-        entry = self._entry((_digest(recipients), _names(openers), context.items))
-        with entry.lock:
-            if entry.materials is None or self._monotonic() >= entry.ends:
-                entry.wipe()
-                data_key = open_materials(recipients, openers, context)
-                entry.materials = Materials(data_key, tuple(recipients))
-                entry.ends = self._monotonic() + self._max_age
-            return bytearray(entry.materials.data_key)
+        """A data key for reading, remembered or fetched; the copy is the caller's to wipe."""
+        known = tuple(recipients)
+
+        def fetch() -> Materials:
+            return Materials(open_materials(known, openers, context), known)
+
+        # Reading has no bounds but age: whoever sends messages could wear a data key out.
+        names = tuple([_name(opener) for opener in openers])
+        return self._lend((known, names, context.items), None, fetch).data_key
 
     def clear(self) -> None:
-        """Forget and wipe every data key."""
+        """Forget and overwrite every data key."""
         with self._lock:
-            entries = list(self._entries.values())
-            self._entries.clear()
-        for entry in entries:
-            with entry.lock:
-                entry.wipe()
+            while self._entries:
+                self._forget(next(iter(self._entries)))
+
+    def after_fork(self) -> None:
+        """Forget all, in the child of a fork: both would count, and a held lock stays held."""
+        for entry in list(self._entries.values()):
+            entry.materials.wipe()
+        self._reset()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -129,32 +144,67 @@ class DataKeyCache(Source):
     def __repr__(self) -> str:
         return f"<DataKeyCache with {len(self)} data keys>"
 
-    def _entry(self, place: object) -> _Entry:
-        evicted: _Entry | None = None
-        with self._lock:
-            entry = self._entries.get(place)
-            if entry is None:
-                entry = self._entries[place] = _Entry()
-                if len(self._entries) > self._capacity:
-                    _, evicted = self._entries.popitem(last=False)
-            else:
-                self._entries.move_to_end(place)
-        if evicted is not None:
-            with evicted.lock:
-                evicted.wipe()
-        return entry
+    def _lend(self, place: Hashable, size: int | None, fetch: Callable[[], Materials]) -> Materials:
+        while True:
+            with self._lock:
+                entry = self._entries.get(place)
+                if entry is not None:
+                    if self._serves(entry, size):
+                        self._entries.move_to_end(place)
+                        return self._use(entry, size)
+                    self._forget(place)
+                others = self._fetches.get(place)
+                if others is None:
+                    mine = self._fetches[place] = threading.Event()
+                    break
+            others.wait()
+        try:
+            entry = _Entry(fetch(), self._monotonic() + self._max_age)
+            with self._lock:
+                self._make_room()
+                self._entries[place] = entry
+                return self._use(entry, size)
+        finally:
+            with self._lock:
+                del self._fetches[place]
+            mine.set()
+
+    def _serves(self, entry: _Entry, size: int | None) -> bool:
+        if self._monotonic() >= entry.ends:
+            return False
+        return size is None or (
+            entry.messages < self._max_messages and entry.bytes + size <= self._max_bytes
+        )
+
+    def _use(self, entry: _Entry, size: int | None) -> Materials:
+        """A copy, since the entry may be wiped while the message is being written."""
+        if size is not None:
+            entry.messages += 1
+            entry.bytes += size
+        return Materials(bytearray(entry.materials.data_key), entry.materials.recipients)
+
+    def _make_room(self) -> None:
+        now = self._monotonic()
+        for place in [place for place, entry in self._entries.items() if now >= entry.ends]:
+            self._forget(place)
+        while len(self._entries) >= self._capacity:
+            self._forget(next(iter(self._entries)))
+
+    def _forget(self, place: Hashable) -> None:
+        self._entries.pop(place).materials.wipe()
 
 
-def _digest(recipients: Sequence[EncryptedDataKey]) -> bytes:
-    digest = hashlib.sha256()
-    for each in recipients:
-        for part in (each.provider_id.encode(), each.provider_info, each.ciphertext):
-            digest.update(len(part).to_bytes(4) + part)
-    return digest.digest()
+_caches: weakref.WeakSet[DataKeyCache] = weakref.WeakSet()
 
 
-def _names(openers: Sequence[Opener]) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (each.provider_name, each.key_id) if isinstance(each, Key) else (each.name, "")
-        for each in openers
-    )
+def _after_fork() -> None:
+    for cache in _caches:
+        cache.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _name(opener: Opener) -> Hashable:
+    # Names of providers are local to a configuration: another open provider is another opener.
+    return (opener.provider_name, opener.key_id) if isinstance(opener, Key) else opener

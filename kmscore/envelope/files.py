@@ -1,57 +1,42 @@
-"""Files: encrypted and decrypted by two threads side by side, and whole or not there at all.
+"""Files: encrypted, decrypted and rewrapped, and whole or not there at all.
 
-Regular files are read, enciphered and written in units of 1 MiB at fixed places, so that threads
-never wait for one another; other files are streamed. The output appears under its name only when
-all of it is written (and, on decryption, authenticated), by an atomic rename.
+The output appears under its name only when all of it is written and, on decryption, authenticated.
+Regular files are done by several threads; pipes and devices are streamed.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import stat
-import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from io import FileIO
+from typing import TYPE_CHECKING, NamedTuple
 
 from kmscore.context import EncryptionContext
-from kmscore.envelope.frames import FINAL_OVERHEAD, FRAME_BYTES, Body
-from kmscore.envelope.header import Header, read_header
-from kmscore.envelope.message import (
-    MAX_HEADER_BYTES,
-    EnvelopeDecryptor,
-    EnvelopeEncryptor,
-    begin,
-    open_header,
-)
+from kmscore.envelope.header import MAX_HEADER_BYTES, Header, Incomplete, cut_off, read_header
+from kmscore.envelope.message import begin, open_header
+from kmscore.envelope.output import Batch, Draft, drafted, shown
 from kmscore.envelope.recipients import Opener, Source, source_of
-from kmscore.envelope.suites import AES_256_GCM, SM4_GCM, Suite, suite_named
-from kmscore.errors import AlreadyExists, IntegrityError, InvalidRequest, Unavailable
+from kmscore.envelope.streams import decrypt_stream, encrypt_stream, rewrap_stream
+from kmscore.envelope.suites import AES_256_GCM, Suite, suite_named
+from kmscore.envelope.units import THREADS, Progress, open_file, seal_file
+from kmscore.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from kmscore.context import ContextLike
     from kmscore.key import Key
 
-UNIT_FRAMES: Final = 8
-"""Frames that are read, enciphered and written at a time: 1 MiB."""
+Name = str | os.PathLike[str]
+"""A path."""
 
-THREADS: Final = 2
-"""More gain nothing: the disk and page faults are the limit, not the cipher."""
-
-PIECE: Final = 1 << 20
-
-_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-Progress = Callable[[int], None]
-"""Told how many bytes of plaintext were done, again and again, from several threads."""
+HEAD_BYTES = 4096
+"""What is read of a message at first; most headers fit."""
 
 
 def encrypt_file(
-    source: Path | str,
-    target: Path | str,
+    source: Name,
+    target: Name,
     *keys: Key,
     context: ContextLike = None,
     suite: str | Suite = AES_256_GCM,
@@ -59,12 +44,13 @@ def encrypt_file(
     force: bool = False,
     threads: int = THREADS,
     progress: Progress | None = None,
+    batch: Batch | None = None,
 ) -> None:
     """Encrypt a file for one or several keys.
 
     Args:
         source: The file; a pipe or device is streamed.
-        target: The message; it appears when it is complete.
+        target: The message; it appears when it is complete, with the permissions of the file.
         keys: Any of them opens the message.
         context: Bound to the message; public.
         suite: ``AES_256_GCM`` or ``SM4_GCM``.
@@ -72,46 +58,61 @@ def encrypt_file(
         force: Whether an existing target is replaced.
         threads: How many work side by side.
         progress: Told of bytes done.
+        batch: Publishes the target together with others.
 
     Raises:
         AlreadyExists: The target is there.
-        InvalidRequest: A file cannot be read or written, or both are the same.
+        InvalidRequest: A file cannot be read or written, both are the same, or the file changed
+            meanwhile.
         Unavailable: The disk is full; nothing is left behind.
     """
     chosen = suite_named(suite)
     checked = EncryptionContext.of(context)
-    with _opened(Path(source), Path(target), force=force) as (reader, writer, size):
-        if size is None:
-            encryptor = EnvelopeEncryptor(*keys, context=checked, suite=chosen, source=cache)
-            _stream(reader, writer, encryptor.update, encryptor.finalize, progress)
+    with _opened(source, target, force=force, batch=batch) as (given, draft):
+        if given.size is None:
+            with _reader(given.handle) as reader, _writer(draft.handle) as writer:
+                encrypt_stream(
+                    reader, writer, *keys, context=checked, suite=chosen, progress=progress
+                )
             return
-        materials = source_of(cache).make(keys, checked, chosen, size)
+        materials = source_of(cache).make(keys, checked, chosen, given.size)
         header, body = begin(materials, checked, chosen)
-        _write(writer, memoryview(header), 0)
-        _Encryption(reader, writer, body, size, len(header), progress).run(threads)
+        seal_file(
+            given.handle,
+            draft.handle,
+            header,
+            body,
+            given.size,
+            threads=threads,
+            progress=progress,
+        )
+        if os.fstat(given.handle).st_mtime_ns != given.modified:
+            raise InvalidRequest("the file changed while it was being encrypted")
 
 
 def decrypt_file(
-    source: Path | str,
-    target: Path | str,
+    source: Name,
+    target: Name,
     *openers: Opener,
     context: ContextLike = None,
     cache: Source | None = None,
     force: bool = False,
     threads: int = THREADS,
     progress: Progress | None = None,
+    batch: Batch | None = None,
 ) -> None:
     """Decrypt a file; the output appears only when all of it is authentic.
 
     Args:
         source: The message; a pipe or device is streamed.
-        target: The plaintext; it appears when it is complete.
+        target: The plaintext; it appears when it is complete, with the permissions of the message.
         openers: Keys, or providers with all their keys.
         context: The context of the encryption.
         cache: A `DataKeyCache`.
         force: Whether an existing target is replaced.
         threads: How many work side by side.
         progress: Told of bytes done.
+        batch: Publishes the target together with others.
 
     Raises:
         IntegrityError: The message was altered, cut or extended.
@@ -119,25 +120,36 @@ def decrypt_file(
         KeyNotFound: None of its recipients is at hand.
     """
     checked = EncryptionContext.of(context)
-    with _opened(Path(source), Path(target), force=force) as (reader, writer, size):
-        found = _header(reader) if size is not None else None
-        if size is None or found is None or found.header.suite.signed or not found.is_framed:
-            decryptor = EnvelopeDecryptor(*openers, context=checked, source=cache)
-            _stream(reader, writer, decryptor.update, decryptor.finalize, progress)
+    with _opened(source, target, force=force, batch=batch) as (given, draft):
+        header = None if given.size is None else _read_header(given.handle)
+        if given.size is None or header is None or header.suite.signed or not header.frame_bytes:
+            with _reader(given.handle) as reader, _writer(draft.handle) as writer:
+                decrypt_stream(
+                    reader, writer, *openers, context=checked, cache=cache, progress=progress
+                )
             return
-        body = open_header(found.header, found.tag, source_of(cache), openers, checked)
-        _Decryption(reader, writer, body, size, found.size, progress).run(threads)
+        body = open_header(header, source_of(cache), openers, checked)
+        open_file(
+            given.handle,
+            draft.handle,
+            header.size,
+            body,
+            given.size,
+            threads=threads,
+            progress=progress,
+        )
 
 
 def rewrap_file(
-    source: Path | str,
-    target: Path | str | None,
+    source: Name,
+    target: Name | None,
     openers: Sequence[Opener],
     keys: Sequence[Key],
     *,
     context: ContextLike = None,
     force: bool = False,
     progress: Progress | None = None,
+    batch: Batch | None = None,
 ) -> None:
     """Write a message anew for other recipients, in one verified pass.
 
@@ -145,311 +157,125 @@ def rewrap_file(
 
     Args:
         source: The message.
-        target: The new message; None replaces the old one, at once and as a whole.
+        target: The new message; None replaces the old one, at once and as a whole, and keeps its
+            permissions and, where that is allowed, its owner. A symbolic link stays one.
         openers: What opens the old message.
         keys: Who opens the new one.
         context: The context of both.
         force: Whether an existing target is replaced.
         progress: Told of bytes done.
+        batch: Publishes the target together with others.
     """
-    place = Path(source)
     checked = EncryptionContext.of(context)
-    goal = place if target is None else Path(target)
-    with _opened(place, goal, force=force or target is None, in_place=target is None) as (
-        reader,
-        writer,
-        _,
+    in_place = target is None
+    goal = os.path.realpath(source) if target is None else target
+    with _opened(source, goal, force=force or in_place, in_place=in_place, batch=batch) as (
+        given,
+        draft,
     ):
-        decryptor = EnvelopeDecryptor(*openers, context=checked)
-        encryptor: EnvelopeEncryptor | None = None
-
-        def update(piece: memoryview) -> bytes:
-            nonlocal encryptor
-            plaintext = decryptor.update(piece)
-            if encryptor is None and decryptor.header is not None:
-                suite = SM4_GCM if decryptor.header.suite is SM4_GCM else AES_256_GCM
-                encryptor = EnvelopeEncryptor(*keys, context=checked, suite=suite)
-            return encryptor.update(plaintext) if encryptor else b""
-
-        def finalize() -> bytes:
-            decryptor.finalize()
-            return encryptor.finalize() if encryptor else b""
-
-        _stream(reader, writer, update, finalize, progress)
+        with _reader(given.handle) as reader, _writer(draft.handle) as writer:
+            rewrap_stream(reader, writer, openers, keys, context=checked, progress=progress)
+        if in_place and draft.old is not None:
+            _inherit(draft.handle, draft.old)
 
 
-def inspect_file(source: Path | str) -> Header:
+def inspect_file(source: Name) -> Header:
     """The header of a message in a file; nothing of it is authenticated."""
-    with _reading(Path(source)) as reader:
-        return _header(reader).header
+    name = os.fspath(source)
+    with _reading(name) as handle:
+        if os.fstat(handle).st_size:
+            return _read_header(handle)
+        with _reader(handle) as reader:
+            return read_header_of(reader.read(MAX_HEADER_BYTES))
 
 
-# --- Working side by side --------------------------------------------------------------------
+def read_header_of(message: bytes) -> Header:
+    """The header at the start of a message, of which there is no more than that.
+
+    Raises:
+        IntegrityError: It is no message, or cut off.
+    """
+    try:
+        return read_header(message)
+    except Incomplete:
+        raise cut_off() from None
 
 
-class _Work:
-    """A file in units; each worker takes every n-th."""
+class _Given(NamedTuple):
+    """The input: its descriptor, and its size if it is a regular file."""
 
-    def __init__(
-        self, reader: int, writer: int, body: Body, offset: int, progress: Progress | None
-    ) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._body = body
-        self._offset = offset
-        self._progress = progress
-        self._failure: BaseException | None = None
-        self.units = 0
+    handle: int
+    size: int | None
+    modified: int
 
-    def run(self, threads: int) -> None:
-        """Do all units, then what follows the last."""
-        workers = max(1, min(threads, self.units))
-        others = [
-            threading.Thread(target=self._worker, args=(number, workers), daemon=True)
-            for number in range(1, workers)
-        ]
-        for other in others:
-            other.start()
-        self._worker(0, workers)
-        for other in others:
-            other.join()
-        if self._failure is not None:
-            raise self._failure
-        self.finish()
 
-    def _worker(self, first: int, step: int) -> None:
+def _read_header(handle: int) -> Header:
+    size = HEAD_BYTES
+    while True:
+        head = os.pread(handle, size, 0)
         try:
-            plain = bytearray(UNIT_FRAMES * self._body.frame_bytes)
-            sealed = bytearray(UNIT_FRAMES * self._body.sealed_bytes)
-            with memoryview(plain) as plain_view, memoryview(sealed) as sealed_view:
-                for number in range(first, self.units, step):
-                    if self._failure is not None:
-                        return
-                    done = self.unit(number, plain_view, sealed_view)
-                    if self._progress is not None:
-                        self._progress(done)
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
-            self._failure = error
-
-    def unit(self, number: int, plain: memoryview, sealed: memoryview) -> int:
-        """Do one unit of whole frames; returns its plaintext bytes."""
-        raise NotImplementedError
-
-    def finish(self) -> None:
-        """Do the final frame."""
-        raise NotImplementedError
-
-
-class _Encryption(_Work):
-    def __init__(
-        self,
-        reader: int,
-        writer: int,
-        body: Body,
-        size: int,
-        offset: int,
-        progress: Progress | None,
-    ) -> None:
-        super().__init__(reader, writer, body, offset, progress)
-        self._size = size
-        self._regular = max(0, size - 1) // FRAME_BYTES
-        self.units = -(-self._regular // UNIT_FRAMES)
-
-    def unit(self, number: int, plain: memoryview, sealed: memoryview) -> int:
-        first = number * UNIT_FRAMES
-        size = min(UNIT_FRAMES, self._regular - first) * FRAME_BYTES
-        _read(self._reader, plain[:size], first * FRAME_BYTES)
-        written = self._body.seal(first + 1, plain[:size], sealed)
-        _write(self._writer, sealed[:written], self._offset + first * self._body.sealed_bytes)
-        return size
-
-    def finish(self) -> None:
-        place = self._regular * FRAME_BYTES
-        rest = bytearray(self._size - place)
-        _read(self._reader, memoryview(rest), place)
-        if os.fstat(self._reader).st_size != self._size:
-            raise InvalidRequest("the file changed while it was being encrypted")
-        out = bytearray(FINAL_OVERHEAD + len(rest))
-        self._body.seal_final(self._regular + 1, bytes(rest), memoryview(out))
-        place = self._offset + self._regular * self._body.sealed_bytes
-        _write(self._writer, memoryview(out), place)
-        if self._progress is not None:
-            self._progress(len(rest))
-
-
-class _Decryption(_Work):
-    def __init__(
-        self,
-        reader: int,
-        writer: int,
-        body: Body,
-        size: int,
-        offset: int,
-        progress: Progress | None,
-    ) -> None:
-        super().__init__(reader, writer, body, offset, progress)
-        rest = size - offset - FINAL_OVERHEAD
-        if rest < 0:
-            raise IntegrityError("the message is cut off")
-        self._regular, self._final = divmod(rest, body.sealed_bytes)
-        if self._final > body.frame_bytes:
-            # No final frame is that long: take it for a cut one, and let the frames decide.
-            raise IntegrityError("the message is cut off, or goes on after its final frame")
-        self.units = -(-self._regular // UNIT_FRAMES)
-
-    def unit(self, number: int, plain: memoryview, sealed: memoryview) -> int:
-        first = number * UNIT_FRAMES
-        size = min(UNIT_FRAMES, self._regular - first) * self._body.sealed_bytes
-        place = self._offset + first * self._body.sealed_bytes
-        _read(self._reader, sealed[:size], place)
-        written = self._body.open(first + 1, sealed[:size], plain)
-        _write(self._writer, plain[:written], first * self._body.frame_bytes)
-        return written
-
-    def finish(self) -> None:
-        sealed = bytearray(FINAL_OVERHEAD + self._final)
-        place = self._offset + self._regular * self._body.sealed_bytes
-        _read(self._reader, memoryview(sealed), place)
-        out = bytearray(self._final)
-        written = self._body.open_final(self._regular + 1, bytes(sealed), memoryview(out))
-        _write(self._writer, memoryview(out)[:written], self._regular * self._body.frame_bytes)
-        if self._progress is not None:
-            self._progress(written)
-
-
-# --- Reading and writing ---------------------------------------------------------------------
-
-
-class _Found(NamedTuple):
-    header: Header
-    tag: bytes
-    size: int
-
-    @property
-    def is_framed(self) -> bool:
-        return self.header.frame_bytes > 0
-
-
-def _header(reader: int) -> _Found:
-    place = 0
-
-    def take(size: int) -> bytes:
-        nonlocal place
-        if place + size > MAX_HEADER_BYTES:
-            raise IntegrityError("the header of the message is too long")
-        piece = os.pread(reader, size, place)
-        if len(piece) < size:
-            raise IntegrityError("the message is cut off")
-        place += size
-        return piece
-
-    header, tag = read_header(take)
-    return _Found(header, tag, place)
-
-
-def _read(reader: int, into: memoryview, place: int) -> None:
-    done = 0
-    while done < len(into):
-        count = os.preadv(reader, [into[done:]], place + done)
-        if count == 0:
-            raise InvalidRequest("the file became shorter while it was being read")
-        done += count
-
-
-def _write(writer: int, data: memoryview, place: int) -> None:
-    done = 0
-    while done < len(data):
-        done += os.pwrite(writer, data[done:], place + done)
-
-
-def _stream(
-    reader: int,
-    writer: int,
-    update: Callable[[memoryview], bytes],
-    finalize: Callable[[], bytes],
-    progress: Progress | None,
-) -> None:
-    buffer = bytearray(PIECE)
-    place = 0
-    with memoryview(buffer) as view:
-        while count := os.readv(reader, [view]):
-            out = update(view[:count])
-            _write(writer, memoryview(out), place)
-            place += len(out)
-            if progress is not None:
-                progress(count)
-    _write(writer, memoryview(finalize()), place)
+            return read_header(head)
+        except Incomplete as missing:
+            if len(head) < size:
+                raise cut_off() from None
+            size = max(2 * size, missing.needed)
 
 
 @contextmanager
-def _reading(source: Path) -> Generator[int]:
+def _reading(source: str) -> Generator[int]:
     try:
-        reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise InvalidRequest(
-            f"cannot read {source}: {error.strerror}", hint="Check the path and its mode"
+            f"cannot read {shown(source)}: {error.strerror}", hint="Check the path and its mode"
         ) from error
     try:
-        yield reader
+        yield handle
     finally:
-        os.close(reader)
+        os.close(handle)
 
 
 @contextmanager
 def _opened(
-    source: Path, target: Path, *, force: bool, in_place: bool = False
-) -> Generator[tuple[int, int, int | None]]:
-    """Source and a draft of the target; the draft takes the target's name if all goes well."""
-    with _reading(source) as reader:
-        status = os.fstat(reader)
+    source: Name, target: Name, *, force: bool, in_place: bool = False, batch: Batch | None
+) -> Generator[tuple[_Given, Draft]]:
+    """The input, and a draft of the output that gets its name if all goes well."""
+    name, goal = os.fspath(source), os.fspath(target)
+    with _reading(name) as handle:
+        status = os.fstat(handle)
         if stat.S_ISDIR(status.st_mode):
-            raise InvalidRequest(f"{source} is a folder")
-        if not in_place:
-            with contextlib.suppress(OSError):
-                if target.samefile(source):
-                    raise InvalidRequest(f"input and output are the same file: {source}")
-        if target.exists() and not force:
-            raise AlreadyExists(f"{target} exists", hint="Choose another name, or use --force")
-        with _draft(target, status.st_mode & 0o777) as writer:
-            size = status.st_size if stat.S_ISREG(status.st_mode) else None
-            yield reader, writer, size
+            raise InvalidRequest(f"{shown(name)} is a folder")
+        if not in_place and _is_same(status, goal):
+            raise InvalidRequest(f"input and output are the same file: {shown(name)}")
+        regular = stat.S_ISREG(status.st_mode)
+        given = _Given(handle, status.st_size if regular else None, status.st_mtime_ns)
+        with drafted(goal, force=force, mode=status.st_mode & 0o777, batch=batch) as draft:
+            yield given, draft
 
 
-@contextmanager
-def drafted(target: Path, *, force: bool) -> Generator[int]:
-    """A draft of a file, as a descriptor; it takes the file's name if all goes well."""
-    if target.exists() and not force:
-        raise AlreadyExists(f"{target} exists", hint="Choose another name, or use --force")
-    with _draft(target, 0o666) as writer:
-        yield writer
-
-
-@contextmanager
-def _draft(target: Path, mode: int) -> Generator[int]:
-    draft = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
+def _is_same(status: os.stat_result, target: str) -> bool:
     try:
-        writer = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    except OSError as error:
-        raise _unwritable(target, error) from error
+        other = os.stat(target)
+    except OSError:
+        return False
+    return (status.st_dev, status.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _inherit(handle: int, old: os.stat_result) -> None:
+    """Give a file the permissions and the owner of the one that it replaces."""
     try:
-        yield writer
-        os.fsync(writer)
-        draft.replace(target)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise _unwritable(target, error) from error
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(writer)
+        os.fchown(handle, old.st_uid, old.st_gid)
+    except PermissionError:
+        # Somebody else's file, in a folder of ours: the new one is ours.
+        mode = old.st_mode & 0o777
+    else:
+        mode = stat.S_IMODE(old.st_mode)
+    os.fchmod(handle, mode)
 
 
-def _unwritable(target: Path, error: OSError) -> Unavailable | InvalidRequest:
-    if error.errno in _DISK_FULL:
-        return Unavailable(
-            f"cannot write {target}: {error.strerror}", hint="Make room; nothing was left behind"
-        )
-    return InvalidRequest(
-        f"cannot write {target}: {error.strerror}", hint="Check the folder and its mode"
-    )
+def _reader(handle: int) -> FileIO:
+    return FileIO(handle, "rb", closefd=False)
+
+
+def _writer(handle: int) -> FileIO:
+    return FileIO(handle, "wb", closefd=False)

@@ -136,6 +136,38 @@ class Body:
                 raise IntegrityError(f"frame {number} of the message was altered") from error
         return count * step
 
+    def layout(self, sealed: memoryview) -> tuple[int, int]:
+        """How a whole body is made up; none of it is authenticated.
+
+        Returns:
+            How many regular frames it has, and the bytes of plaintext in the final one.
+
+        Raises:
+            IntegrityError: The body is cut off, or goes on after its final frame.
+        """
+        frames = self.regular_frames(sealed)
+        place = frames * self.sealed_bytes
+        extra = len(sealed) - place - FINAL_OVERHEAD
+        if extra < 0:
+            raise IntegrityError("the message is cut off")
+        prefix = sealed[place : place + FINAL_PREFIX_BYTES]
+        extra -= final_size(prefix, frames + 1, self.frame_bytes)
+        if extra < 0:
+            raise IntegrityError("the message is cut off")
+        if extra:
+            raise IntegrityError("the message goes on after its final frame")
+        return frames, len(sealed) - place - FINAL_OVERHEAD
+
+    def regular_frames(self, sealed: memoryview) -> int:
+        """How many regular frames there are before the end of the data or the final one."""
+        count = 0
+        width = self.sealed_bytes
+        for place in range(0, len(sealed) - width + 1, width):
+            if bytes(sealed[place : place + 4]) == END:
+                break
+            count += 1
+        return count
+
     def open_final(self, sequence: int, sealed: memoryview | bytes, out: memoryview) -> int:
         """Open the final frame; returns how many bytes of ``out`` were written.
 

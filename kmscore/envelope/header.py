@@ -7,11 +7,10 @@ Every length is checked against a bound before anything of that length is read o
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
-from kmscore.context import EncryptionContext
+from kmscore.context import EMPTY, EncryptionContext
 from kmscore.envelope.suites import (
     COMMITMENT_BYTES,
     IV_BYTES,
@@ -27,7 +26,9 @@ VERSION: Final = 2
 FRAMED: Final = 2
 NON_FRAMED: Final = 1
 MAX_RECIPIENTS: Final = 64
-MAX_CONTEXT_BYTES: Final = 65535
+MAX_HEADER_BYTES: Final = 1 << 20
+"""Longest header that is read: 1 MiB. Ours have a few hundred bytes."""
+
 MAX_FRAME_BYTES: Final = 1 << 26
 """Largest frame that is read: 64 MiB. A frame is held in memory until its tag is checked."""
 
@@ -37,8 +38,7 @@ RESERVED_PREFIX: Final = "aws-crypto-"
 _ZERO_IV: Final = bytes(IV_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class EncryptedDataKey:
+class EncryptedDataKey(NamedTuple):
     """The data key, encrypted for one recipient.
 
     Attributes:
@@ -52,8 +52,7 @@ class EncryptedDataKey:
     ciphertext: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What stands before the body; all of it is public, and authenticated by the message key.
 
     Attributes:
@@ -64,6 +63,7 @@ class Header:
         frame_bytes: Plaintext bytes of every frame but the last; 0 for a body without frames.
         commitment: What commits the message to its key.
         raw: The header as it stands in the message, without its tag.
+        tag: Its tag, which follows it.
     """
 
     suite: Suite
@@ -72,7 +72,13 @@ class Header:
     recipients: tuple[EncryptedDataKey, ...]
     frame_bytes: int
     commitment: bytes
-    raw: bytes = field(repr=False)
+    raw: bytes
+    tag: bytes
+
+    @property
+    def size(self) -> int:
+        """Where the body begins, in bytes."""
+        return len(self.raw) + TAG_BYTES
 
 
 def write_header(
@@ -83,30 +89,27 @@ def write_header(
     frame_bytes: int,
     commitment: bytes,
 ) -> bytes:
-    """The header body.
+    """The header, without its tag.
 
     Raises:
         InvalidRequest: No recipient, or a context key begins with ``aws-crypto-``.
         LimitExceeded: Too many recipients, or a field too long for the format.
     """
-    if not recipients:
-        raise InvalidRequest("an envelope needs at least one recipient")
-    if len(recipients) > MAX_RECIPIENTS:
-        raise LimitExceeded(
-            f"an envelope for {len(recipients)} recipients", hint=f"At most {MAX_RECIPIENTS}"
+    return b"".join(
+        (
+            b"\x02",
+            suite.number.to_bytes(2),
+            message_id,
+            context_bytes(context),
+            _recipients_bytes(recipients),
+            b"\x02",
+            frame_bytes.to_bytes(4),
+            commitment,
         )
-    parts = [bytes([VERSION]), suite.number.to_bytes(2), message_id, context_bytes(context)]
-    parts.append(len(recipients).to_bytes(2))
-    for recipient in recipients:
-        parts += [
-            _sized(recipient.provider_id.encode()),
-            _sized(recipient.provider_info),
-            _sized(recipient.ciphertext),
-        ]
-    parts += [bytes([FRAMED]), frame_bytes.to_bytes(4), commitment]
-    return b"".join(parts)
+    )
 
 
+@lru_cache(maxsize=64)  # many messages have the context and the data key of the one before
 def context_bytes(context: EncryptionContext) -> bytes:
     """The context as the header carries it: its length, then the pairs sorted by UTF-8 bytes."""
     if not context:
@@ -121,6 +124,24 @@ def context_bytes(context: EncryptionContext) -> bytes:
     return _sized(body)
 
 
+@lru_cache(maxsize=64)
+def _recipients_bytes(recipients: tuple[EncryptedDataKey, ...]) -> bytes:
+    if not recipients:
+        raise InvalidRequest("an envelope needs at least one recipient")
+    if len(recipients) > MAX_RECIPIENTS:
+        raise LimitExceeded(
+            f"an envelope for {len(recipients)} recipients", hint=f"At most {MAX_RECIPIENTS}"
+        )
+    parts = [len(recipients).to_bytes(2)]
+    for recipient in recipients:
+        parts += [
+            _sized(recipient.provider_id.encode()),
+            _sized(recipient.provider_info),
+            _sized(recipient.ciphertext),
+        ]
+    return b"".join(parts)
+
+
 def _sized(data: bytes) -> bytes:
     if len(data) > 0xFFFF:
         raise LimitExceeded(f"a field of {len(data)} bytes", hint="At most 65535 bytes")
@@ -133,12 +154,10 @@ def header_tag(cipher: FrameCipher, raw: bytes) -> bytes:
     One message key tags one header in its life: a second tag under the same IV would reveal the
     authentication key. Other recipients therefore mean a new message id, and a new message key.
     """
-    out = bytearray(TAG_BYTES)
-    cipher.seal_into(_ZERO_IV, b"", raw, memoryview(out))
-    return bytes(out)
+    return cipher.tag(_ZERO_IV, raw)
 
 
-def authenticate(header: Header, tag: bytes, data_key: bytes | bytearray) -> FrameCipher:
+def authenticate(header: Header, data_key: bytes | bytearray) -> FrameCipher:
     """The cipher of a message, after its commitment and its header's tag are checked.
 
     Raises:
@@ -149,48 +168,70 @@ def authenticate(header: Header, tag: bytes, data_key: bytes | bytearray) -> Fra
         raise IntegrityError("the message was altered, or belongs to another data key")
     cipher = header.suite.cipher(key)
     try:
-        cipher.open_into(_ZERO_IV, tag, header.raw, memoryview(bytearray()))
+        cipher.check(_ZERO_IV, header.tag, header.raw)
     except IntegrityError as error:
         raise IntegrityError("the header of the message was altered") from error
     return cipher
 
 
-Read = Callable[[int], bytes]
-"""Returns exactly that many bytes, or raises IntegrityError when the message ends before."""
+class Incomplete(Exception):
+    """The header goes on after the bytes that are there.
+
+    Attributes:
+        needed: How many bytes, from the start of the message, it takes to read on.
+    """
+
+    def __init__(self, needed: int) -> None:
+        super().__init__(needed)
+        self.needed = needed
 
 
-class _Recorder:
-    """Reads fields, and keeps what was read."""
+def cut_off() -> IntegrityError:
+    """The error for a message that ends too early."""
+    return IntegrityError("the message is cut off")
 
-    def __init__(self, read: Read) -> None:
-        self._read = read
-        self.raw = bytearray()
+
+class _Fields:
+    """Takes one field after the other from the start of a message."""
+
+    __slots__ = ("_data", "place")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.place = 0
 
     def take(self, size: int) -> bytes:
-        data = self._read(size)
-        self.raw += data
-        return data
+        end = self.place + size
+        if end > len(self._data):
+            if end > MAX_HEADER_BYTES:
+                raise IntegrityError("the header of the message is too long")
+            raise Incomplete(end)
+        piece = self._data[self.place : end]
+        self.place = end
+        return piece
 
     def number(self, size: int) -> int:
         return int.from_bytes(self.take(size))
 
     def sized(self) -> bytes:
-        return self.take(self.number(2))
+        return self.take(int.from_bytes(self.take(2)))
 
 
-def read_header(read: Read) -> tuple[Header, bytes]:
-    """Read a header and its tag.
+def read_header(message: bytes) -> Header:
+    """Read the header at the start of a message; nothing of it is authenticated.
 
     Args:
-        read: Gives the next bytes of the message.
+        message: The message, or as much of its beginning as there is.
 
     Raises:
+        Incomplete: More bytes are needed.
         IntegrityError: It is no envelope, or its fields contradict each other.
         Unsupported: It is an envelope of a version or suite that is not read.
+        LimitExceeded: Its frames or its context are larger than what is read.
     """
-    fields = _Recorder(read)
+    fields = _Fields(message)
     version = fields.number(1)
-    if version == 1:
+    if version == 1 and fields.number(1) == 0x80:
         raise Unsupported(
             "the message has format version 1, which does not commit to its key",
             hint="Encrypt it again with a suite that does: 0x0478 or 0x0578",
@@ -207,49 +248,33 @@ def read_header(read: Read) -> tuple[Header, bytes]:
     for _ in range(count):
         provider_id = _text(fields.sized())
         recipients.append(EncryptedDataKey(provider_id, fields.sized(), fields.sized()))
-    content_type = fields.number(1)
-    frame_bytes = fields.number(4)
+    rest = fields.take(5 + COMMITMENT_BYTES)
+    content_type, frame_bytes, commitment = rest[0], int.from_bytes(rest[1:5]), rest[5:]
     if content_type not in (FRAMED, NON_FRAMED) or (content_type == FRAMED) != bool(frame_bytes):
         raise IntegrityError("the header contradicts itself about frames")
     if frame_bytes > MAX_FRAME_BYTES:
         raise LimitExceeded(
             f"the message has frames of {frame_bytes} bytes", hint=f"At most {MAX_FRAME_BYTES}"
         )
-    commitment = fields.take(COMMITMENT_BYTES)
-    header = Header(
-        suite,
-        message_id,
-        context,
-        tuple(recipients),
-        frame_bytes,
-        commitment,
-        bytes(fields.raw),
-    )
-    return header, read(TAG_BYTES)
+    raw = message[: fields.place]
+    tag = fields.take(TAG_BYTES)
+    return Header(suite, message_id, context, tuple(recipients), frame_bytes, commitment, raw, tag)
 
 
+@lru_cache(maxsize=64)  # as for `context_bytes`; a context is at most 64 KiB, and public
 def _read_context(data: bytes) -> EncryptionContext:
     if not data:
-        return EncryptionContext()
-    position = 0
-
-    def take(size: int) -> bytes:
-        nonlocal position
-        piece = data[position : position + size]
-        if len(piece) < size:
-            raise IntegrityError("the message's context is cut off")
-        position += size
-        return piece
-
-    def sized() -> bytes:
-        return take(int.from_bytes(take(2)))
-
+        return EMPTY
+    fields = _Fields(data)
     pairs: list[tuple[bytes, bytes]] = []
-    for _ in range(int.from_bytes(take(2))):
-        key = sized()
-        pairs.append((key, sized()))
+    try:
+        for _ in range(fields.number(2)):
+            key = fields.sized()
+            pairs.append((key, fields.sized()))
+    except Incomplete:
+        raise IntegrityError("the message's context is cut off") from None
     keys = [key for key, _ in pairs]
-    if not pairs or position != len(data) or keys != sorted(set(keys)):
+    if not pairs or fields.place != len(data) or keys != sorted(set(keys)):
         raise IntegrityError("the message's context is malformed")
     try:
         return EncryptionContext((_text(key), _text(value)) for key, value in pairs)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from kmscore.context import EncryptionContext
 from kmscore.envelope.frames import (
@@ -19,9 +19,12 @@ from kmscore.envelope.frames import (
 )
 from kmscore.envelope.header import (
     MAX_FRAME_BYTES,
+    MAX_HEADER_BYTES,
     RESERVED_PREFIX,
     Header,
+    Incomplete,
     authenticate,
+    cut_off,
     header_tag,
     read_header,
     write_header,
@@ -35,9 +38,6 @@ if TYPE_CHECKING:
     from kmscore.context import ContextLike
     from kmscore.key import Key
 
-MAX_HEADER_BYTES: Final = 1 << 20
-"""Longest header that is read: 1 MiB. Ours have a few hundred bytes."""
-
 
 def begin(
     materials: Materials,
@@ -48,7 +48,7 @@ def begin(
     """Begin a message under a fresh message id.
 
     Args:
-        materials: Data key and recipients; may serve several messages.
+        materials: Data key and recipients; the data key is wiped.
         context: The encryption context.
         suite: How the body is encrypted.
         frame_bytes: Content of every frame but the last.
@@ -56,8 +56,9 @@ def begin(
     Returns:
         The header with its tag, and what seals the frames.
     """
-    message_id = secrets.token_bytes(MESSAGE_ID_BYTES)
+    message_id = os.urandom(MESSAGE_ID_BYTES)
     key, commitment = suite.derive(materials.data_key, message_id)
+    materials.wipe()
     cipher = suite.cipher(key)
     raw = write_header(suite, message_id, context, materials.recipients, frame_bytes, commitment)
     return raw + header_tag(cipher, raw), Body(cipher, message_id, frame_bytes)
@@ -65,7 +66,6 @@ def begin(
 
 def open_header(
     header: Header,
-    tag: bytes,
     source: Source,
     openers: Sequence[Opener],
     expected: EncryptionContext,
@@ -74,7 +74,6 @@ def open_header(
 
     Args:
         header: The header.
-        tag: Its tag.
         source: Where data keys come from.
         openers: Keys, or providers with all their keys.
         expected: The context that the message must have, reserved keys aside.
@@ -84,11 +83,17 @@ def open_header(
         KeyNotFound: None of the recipients is at hand.
         IntegrityError: The header was altered.
     """
-    plain = tuple(pair for pair in header.context.items if not pair[0].startswith(RESERVED_PREFIX))
-    if plain != expected.items:
-        raise CiphertextInvalid
+    found = header.context.items
+    if found != expected.items:
+        plain = tuple(pair for pair in found if not pair[0].startswith(RESERVED_PREFIX))
+        if plain != expected.items:
+            raise CiphertextInvalid
     data_key = source.open(header.recipients, openers, header.context)
-    return Body(authenticate(header, tag, data_key), header.message_id, header.frame_bytes)
+    try:
+        cipher = authenticate(header, data_key)
+    finally:
+        data_key[:] = bytes(len(data_key))
+    return Body(cipher, header.message_id, header.frame_bytes)
 
 
 class EnvelopeEncryptor:
@@ -104,7 +109,8 @@ class EnvelopeEncryptor:
         keys: Symmetric keys, of one or of several providers; any of them opens the message.
         context: Bound to the message; public.
         suite: ``AES_256_GCM`` or ``SM4_GCM``.
-        source: Where data keys come from, such as a `DataKeyCache`.
+        size: Bytes of plaintext, if that is known; a cache of data keys is used only then.
+        cache: A `DataKeyCache`.
     """
 
     def __init__(
@@ -112,19 +118,31 @@ class EnvelopeEncryptor:
         *keys: Key,
         context: ContextLike = None,
         suite: str | Suite = AES_256_GCM,
-        source: Source | None = None,
+        size: int | None = None,
+        cache: Source | None = None,
     ) -> None:
         chosen = suite_named(suite)
         checked = EncryptionContext.of(context)
-        materials = source_of(source).make(keys, checked, chosen, 0)
+        materials = source_of(cache).make(keys, checked, chosen, size)
         self._header, self._body = begin(materials, checked, chosen)
         self._held = bytearray()
         self._next = 1
+        self._left = size
         self._ended = False
 
     def update(self, data: bytes | bytearray | memoryview) -> bytes:
-        """Add a piece; returns what is ready of the message."""
-        self._require_open()
+        """Add a piece; returns what is ready of the message.
+
+        Raises:
+            InvalidRequest: The message is finished, or longer than was said.
+        """
+        if self._ended:
+            raise InvalidRequest("the message is finished")
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                self._ended = True
+                raise InvalidRequest("there is more plaintext than was said")
         self._held += data
         # The last piece is kept: it may turn out to be the final frame.
         ready = max(0, len(self._held) - 1) // self._body.frame_bytes
@@ -142,17 +160,20 @@ class EnvelopeEncryptor:
         return bytes(out)
 
     def finalize(self) -> bytes:
-        """The rest of the message; nothing can be added any more."""
+        """The rest of the message; nothing can be added any more.
+
+        Raises:
+            InvalidRequest: The message is finished, or shorter than was said.
+        """
         rest = self.update(b"")
+        if self._left:
+            self._ended = True
+            raise InvalidRequest("there is less plaintext than was said")
         self._ended = True
         out = bytearray(FINAL_OVERHEAD + len(self._held))
         self._body.seal_final(self._next, bytes(self._held), memoryview(out))
         self._held.clear()
         return rest + bytes(out)
-
-    def _require_open(self) -> None:
-        if self._ended:
-            raise InvalidRequest("the message is finished")
 
 
 class EnvelopeDecryptor:
@@ -164,18 +185,18 @@ class EnvelopeDecryptor:
     Args:
         openers: Keys, or providers with all their keys.
         context: The context that the message must have.
-        source: Where data keys come from.
+        cache: A `DataKeyCache`.
     """
 
     def __init__(
         self,
         *openers: Opener,
         context: ContextLike = None,
-        source: Source | None = None,
+        cache: Source | None = None,
     ) -> None:
         self._openers = openers
         self._expected = EncryptionContext.of(context)
-        self._source = source_of(source)
+        self._source = source_of(cache)
         self._held = bytearray()
         self._wanted = 1
         self._next = 1
@@ -230,27 +251,24 @@ class EnvelopeDecryptor:
 
     def _finalize(self) -> bytes:
         if not self._ended:
-            raise IntegrityError("the message is cut off")
+            raise cut_off()
         if self._trailer is not None:
             self._trailer.verify()
         return b""
 
     def _open(self) -> bool:
         """Read the header when it is there as a whole."""
-        reader = _Reader(self._held)
         try:
-            header, tag = read_header(reader.take)
-        except _Missing as missing:
-            if missing.size > MAX_HEADER_BYTES:
-                raise IntegrityError("the header of the message is too long") from None
-            self._wanted = missing.size
+            header = read_header(bytes(self._held[:MAX_HEADER_BYTES]))
+        except Incomplete as missing:
+            self._wanted = missing.needed
             return False
         self.header = header
-        self._body = open_header(header, tag, self._source, self._openers, self._expected)
+        self._body = open_header(header, self._source, self._openers, self._expected)
         if header.suite.signed:
             self._trailer = Trailer(header)
-            self._trailer.sign_over(self._held[: reader.place])
-        del self._held[: reader.place]
+            self._trailer.sign_over(header.raw + header.tag)
+        del self._held[: header.size]
         return True
 
     def _single(self, body: Body) -> bytes:
@@ -271,12 +289,9 @@ class EnvelopeDecryptor:
         return self._end(end, body.open_single(bytes(held[:end])))
 
     def _frames(self, body: Body) -> bytes:
-        count = 0
         width = body.sealed_bytes
         with memoryview(self._held) as held:
-            size = len(held)
-            while size - count * width >= width and bytes(held[count * width :][:4]) != END:
-                count += 1
+            count = body.regular_frames(held)
             out = bytearray(count * body.frame_bytes)
             body.open(self._next, held[: count * width], memoryview(out))
             if self._trailer is not None:
@@ -313,25 +328,3 @@ class EnvelopeDecryptor:
         self._ended = True
         self._update(rest)
         return plaintext
-
-
-class _Missing(Exception):
-    """More bytes are needed than are there."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
-        self.size = size
-
-
-class _Reader:
-    def __init__(self, held: bytearray) -> None:
-        self._held = held
-        self.place = 0
-
-    def take(self, size: int) -> bytes:
-        end = self.place + size
-        if end > len(self._held):
-            raise _Missing(end)
-        piece = bytes(self._held[self.place : end])
-        self.place = end
-        return piece

@@ -7,16 +7,21 @@ import os
 from typing import TYPE_CHECKING, BinaryIO
 
 from kmscore.context import EncryptionContext
-from kmscore.envelope.frames import FINAL_OVERHEAD
-from kmscore.envelope.header import read_header
-from kmscore.envelope.message import MAX_HEADER_BYTES, open_header
+from kmscore.envelope.frames import FINAL_OVERHEAD, FINAL_PREFIX_BYTES
+from kmscore.envelope.header import Header, Incomplete, cut_off, read_header
+from kmscore.envelope.message import open_header
 from kmscore.envelope.recipients import Opener, Source, source_of
-from kmscore.errors import IntegrityError, Unsupported
+from kmscore.envelope.units import check_end, layout
+from kmscore.errors import Unsupported
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from kmscore.context import ContextLike
+
+
+HEAD_BYTES = 4096
+"""What is read of a message at first; most headers fit."""
 
 
 class EnvelopeReader(io.RawIOBase):
@@ -29,7 +34,7 @@ class EnvelopeReader(io.RawIOBase):
         file: The message: a binary file that can be sought; it stays open afterwards.
         openers: Keys, or providers with all their keys.
         context: The context of the encryption.
-        source: Where data keys come from, such as a `DataKeyCache`.
+        cache: A `DataKeyCache`.
 
     Raises:
         IntegrityError: The message was altered or cut off.
@@ -41,28 +46,24 @@ class EnvelopeReader(io.RawIOBase):
         file: BinaryIO,
         *openers: Opener,
         context: ContextLike = None,
-        source: Source | None = None,
+        cache: Source | None = None,
     ) -> None:
         super().__init__()
         self._file = file
-        file.seek(0)
-        header, tag = read_header(self._take)
+        header = self._read_header()
         if header.suite.signed or not header.frame_bytes:
             raise Unsupported(
                 "the message cannot be read in parts",
                 hint="Read it as a whole, with kmscore.envelope.decrypt",
             )
         expected = EncryptionContext.of(context)
-        self._body = open_header(header, tag, source_of(source), openers, expected)
-        self._start = file.tell()
-        rest = file.seek(0, os.SEEK_END) - self._start - FINAL_OVERHEAD
-        self._regular, self._final = divmod(max(rest, 0), self._body.sealed_bytes)
-        if rest < 0 or self._final > self._body.frame_bytes:
-            raise IntegrityError("the message is cut off")
+        self._body = open_header(header, source_of(cache), openers, expected)
+        self._start = header.size
+        self._regular, self._final = layout(file.seek(0, os.SEEK_END) - self._start, self._body)
         self._size = self._regular * self._body.frame_bytes + self._final
         self._place = 0
         self._frame = -1
-        self._plain = b""
+        self._plain = memoryview(b"")
         self._load(self._regular)
 
     def readable(self) -> bool:
@@ -104,22 +105,36 @@ class EnvelopeReader(io.RawIOBase):
         width = self._body.sealed_bytes
         self._file.seek(self._start + number * width)
         if number < self._regular:
-            sealed, out = self._take(width), bytearray(self._body.frame_bytes)
-            with memoryview(sealed) as view, memoryview(out) as into:
-                self._body.open(number + 1, view, into)
+            sealed, out = self._take(width), memoryview(bytearray(self._body.frame_bytes))
+            self._body.open(number + 1, memoryview(sealed), out)
         else:
-            sealed, out = self._take(FINAL_OVERHEAD + self._final), bytearray(self._final)
-            self._body.open_final(number + 1, sealed, memoryview(out))
-        self._plain = bytes(out)
+            sealed = self._take(FINAL_OVERHEAD + self._final)
+            check_end(sealed[:FINAL_PREFIX_BYTES], number, self._final, self._body)
+            out = memoryview(bytearray(self._final))
+            self._body.open_final(number + 1, sealed, out)
+        self._plain = out
         self._frame = number
 
     def _take(self, size: int) -> bytes:
-        if self._frame_is_header() and self._file.tell() + size > MAX_HEADER_BYTES:
-            raise IntegrityError("the header of the message is too long")
+        """Exactly that much, from a file that may give it in parts."""
         piece = self._file.read(size)
+        while 0 < len(piece) < size:
+            more = self._file.read(size - len(piece))
+            if not more:
+                break
+            piece += more
         if len(piece) < size:
-            raise IntegrityError("the message is cut off")
+            raise cut_off()
         return piece
 
-    def _frame_is_header(self) -> bool:
-        return not hasattr(self, "_body")
+    def _read_header(self) -> Header:
+        size = HEAD_BYTES
+        while True:
+            self._file.seek(0)
+            head = self._file.read(size)
+            try:
+                return read_header(head)
+            except Incomplete as missing:
+                if len(head) < missing.needed and len(head) < size:
+                    raise cut_off() from None
+                size = max(2 * size, missing.needed)

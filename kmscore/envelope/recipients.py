@@ -38,6 +38,9 @@ class Materials(NamedTuple):
     data_key: bytearray
     recipients: tuple[EncryptedDataKey, ...]
 
+    def __repr__(self) -> str:
+        return f"<Materials for {len(self.recipients)} recipients>"
+
     def wipe(self) -> None:
         """Overwrite the data key with zeros."""
         self.data_key[:] = bytes(len(self.data_key))
@@ -47,9 +50,9 @@ class Source:
     """Where data keys come from: each time from a provider. `DataKeyCache` remembers them."""
 
     def make(
-        self, keys: Sequence[Key], context: EncryptionContext, suite: Suite, size: int
+        self, keys: Sequence[Key], context: EncryptionContext, suite: Suite, size: int | None
     ) -> Materials:
-        """A data key for a message of that many bytes (0 when that is not known)."""
+        """A data key for a message of that many bytes, or of unknown size."""
         del suite, size
         return make_materials(keys, context)
 

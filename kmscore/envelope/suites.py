@@ -11,9 +11,11 @@ from __future__ import annotations
 import hmac
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cache
+from types import ModuleType
 from typing import Final, NamedTuple
 
-from kmscore.errors import IntegrityError, InvalidRequest, Unsupported
+from kmscore.errors import InvalidRequest, Unsupported
 
 TAG_BYTES: Final = 16
 IV_BYTES: Final = 12
@@ -36,8 +38,22 @@ class FrameCipher(ABC):
         """Decrypt ciphertext and tag into ``out``, which holds exactly the plaintext.
 
         Raises:
-            IntegrityError: The tag is wrong; ``out`` holds nothing that may be used.
+            IntegrityError: The tag is wrong; ``out`` is all zeros then.
         """
+
+    def tag(self, iv: bytes, aad: bytes) -> bytes:
+        """The tag of nothing but associated data."""
+        out = bytearray(TAG_BYTES)
+        self.seal_into(iv, b"", aad, memoryview(out))
+        return bytes(out)
+
+    def check(self, iv: bytes, tag: bytes, aad: bytes) -> None:
+        """Check the tag of nothing but associated data.
+
+        Raises:
+            IntegrityError: It is wrong.
+        """
+        self.open_into(iv, tag, aad, memoryview(bytearray()))
 
 
 class Suite(NamedTuple):
@@ -59,6 +75,11 @@ class Suite(NamedTuple):
     cipher: Callable[[bytes], FrameCipher]
     signed: bool = False
 
+    @property
+    def written(self) -> Suite:
+        """The suite that a message is rewrapped with: signed ones are read only."""
+        return AES_256_GCM if self.signed else self
+
     def derive(self, data_key: bytes | bytearray, message_id: bytes) -> tuple[bytes, bytes]:
         """The message key, and the commitment to it.
 
@@ -68,63 +89,6 @@ class Suite(NamedTuple):
         key = self.mac(extracted, self.number.to_bytes(2) + b"DERIVEKEY\x01")[: self.key_bytes]
         commitment = self.mac(extracted, b"COMMITKEY\x01")[:COMMITMENT_BYTES]
         return key, commitment
-
-
-class _AesGcm(FrameCipher):
-    def __init__(self, key: bytes) -> None:
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        cipher = AESGCM(key)
-        self._encrypt_into = cipher.encrypt_into
-        self._decrypt_into = cipher.decrypt_into
-        self._wrong = InvalidTag
-
-    def seal_into(
-        self, iv: bytes, plaintext: memoryview | bytes, aad: bytes, out: memoryview
-    ) -> None:
-        self._encrypt_into(iv, plaintext, aad, out)
-
-    def open_into(self, iv: bytes, sealed: memoryview | bytes, aad: bytes, out: memoryview) -> None:
-        try:
-            self._decrypt_into(iv, sealed, aad, out)
-        except self._wrong as error:
-            raise IntegrityError("the message was altered") from error
-
-
-class _Sm4Gcm(FrameCipher):
-    def __init__(self, key: bytes) -> None:
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
-        self._key = algorithms.SM4(key)
-        self._cipher = Cipher
-        self._gcm = modes.GCM
-        self._wrong = InvalidTag
-
-    def seal_into(
-        self, iv: bytes, plaintext: memoryview | bytes, aad: bytes, out: memoryview
-    ) -> None:
-        encryptor = self._cipher(self._key, self._gcm(iv)).encryptor()
-        encryptor.authenticate_additional_data(aad)
-        size = len(plaintext)
-        if size:
-            encryptor.update_into(plaintext, out[:size])
-        encryptor.finalize()
-        out[size:] = encryptor.tag
-
-    def open_into(self, iv: bytes, sealed: memoryview | bytes, aad: bytes, out: memoryview) -> None:
-        size = len(sealed) - TAG_BYTES
-        tag = bytes(sealed[size:])
-        decryptor = self._cipher(self._key, self._gcm(iv, tag)).decryptor()
-        decryptor.authenticate_additional_data(aad)
-        if size:
-            decryptor.update_into(sealed[:size], out)
-        try:
-            decryptor.finalize()
-        except self._wrong as error:
-            out[:] = bytes(size)
-            raise IntegrityError("the message was altered") from error
 
 
 def _hmac_sha512(key: bytes | bytearray, data: bytes | bytearray) -> bytes:
@@ -141,16 +105,32 @@ def _hmac_sm3(key: bytes | bytearray, data: bytes | bytearray) -> bytes:
     return mac.finalize()
 
 
-AES_256_GCM: Final = Suite(0x0478, "AES_256_GCM_HKDF_SHA512_COMMIT_KEY", _hmac_sha512, 32, _AesGcm)
+def _aes_gcm(key: bytes) -> FrameCipher:
+    return _ciphers().AesGcm(key)
+
+
+def _sm4_gcm(key: bytes) -> FrameCipher:
+    return _ciphers().Sm4Gcm(key)
+
+
+@cache
+def _ciphers() -> ModuleType:
+    # Who only looks at messages needs none of the library below it.
+    from kmscore.envelope import ciphers
+
+    return ciphers
+
+
+AES_256_GCM: Final = Suite(0x0478, "AES_256_GCM_HKDF_SHA512_COMMIT_KEY", _hmac_sha512, 32, _aes_gcm)
 AES_256_GCM_SIGNED: Final = Suite(
     0x0578,
     "AES_256_GCM_HKDF_SHA512_COMMIT_KEY_ECDSA_P384",
     _hmac_sha512,
     32,
-    _AesGcm,
+    _aes_gcm,
     signed=True,
 )
-SM4_GCM: Final = Suite(0x8478, "SM4_GCM_HKDF_SM3_COMMIT_KEY", _hmac_sm3, 16, _Sm4Gcm)
+SM4_GCM: Final = Suite(0x8478, "SM4_GCM_HKDF_SM3_COMMIT_KEY", _hmac_sm3, 16, _sm4_gcm)
 
 SUITES: Final = {suite.number: suite for suite in (AES_256_GCM, AES_256_GCM_SIGNED, SM4_GCM)}
 

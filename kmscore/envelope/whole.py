@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from kmscore.checks import require_bytes
 from kmscore.context import EncryptionContext
-from kmscore.envelope.frames import FINAL_OVERHEAD, FRAME_BYTES
-from kmscore.envelope.header import Header, read_header
-from kmscore.envelope.message import EnvelopeDecryptor, begin
+from kmscore.envelope.frames import FINAL_OVERHEAD, FRAME_BYTES, FRAME_OVERHEAD, Body
+from kmscore.envelope.header import Header, Incomplete, cut_off, read_header
+from kmscore.envelope.message import EnvelopeDecryptor, begin, open_header
 from kmscore.envelope.recipients import Opener, Source, source_of
-from kmscore.envelope.suites import AES_256_GCM, SM4_GCM, Suite, suite_named
-from kmscore.errors import IntegrityError
+from kmscore.envelope.suites import AES_256_GCM, Suite, suite_named
+from kmscore.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import Buffer
+
     from kmscore.context import ContextLike
     from kmscore.key import Key
 
 
 def encrypt(
-    plaintext: bytes,
+    plaintext: bytes | bytearray | memoryview,
     *keys: Key,
     context: ContextLike = None,
     suite: str | Suite = AES_256_GCM,
@@ -38,25 +42,46 @@ def encrypt(
     Returns:
         A message in the AWS Encryption SDK's format, version 2.
     """
-    chosen = suite_named(suite)
-    checked = EncryptionContext.of(context)
-    size = len(plaintext)
-    materials = source_of(cache).make(keys, checked, chosen, size)
-    header, body = begin(materials, checked, chosen, FRAME_BYTES)
-    regular = max(0, size - 1) // FRAME_BYTES
-    place = len(header)
-    out = bytearray(
-        place + regular * body.sealed_bytes + FINAL_OVERHEAD + size - regular * FRAME_BYTES
-    )
-    out[:place] = header
-    with memoryview(plaintext) as data, memoryview(out) as view:
-        place += body.seal(1, data[: regular * FRAME_BYTES], view[place:])
-        body.seal_final(regular + 1, data[regular * FRAME_BYTES :], view[place:])
-    return bytes(out)
+    with _view(plaintext, "plaintext") as data:
+        header, body = _begin(len(data), keys, context, suite, cache)
+        return _filled(_sealed_size(header, len(data)), lambda out: _seal(header, body, data, out))
+
+
+def encrypt_into(
+    plaintext: Buffer,
+    out: Buffer,
+    *keys: Key,
+    context: ContextLike = None,
+    suite: str | Suite = AES_256_GCM,
+    cache: Source | None = None,
+) -> int:
+    """Encrypt into a buffer of the caller; as fast as the cipher itself when it is used again.
+
+    Args:
+        plaintext: The data; may be empty.
+        out: Where the message goes. It is longer than the data by 32 bytes for each 128 KiB and by
+            its header, which has some hundred bytes for each recipient, and the context.
+        keys: As in `encrypt`, as are the others.
+        context: Bound to the message.
+        suite: ``AES_256_GCM`` or ``SM4_GCM``.
+        cache: A `DataKeyCache`.
+
+    Returns:
+        How many bytes of ``out`` the message has.
+
+    Raises:
+        InvalidRequest: The buffer is too small; the message says how large it must be.
+    """
+    with _view(plaintext, "plaintext") as data, _view(out, "out") as room:
+        header, body = _begin(len(data), keys, context, suite, cache)
+        size = _sealed_size(header, len(data))
+        _require_room(room, size)
+        _seal(header, body, data, room)
+        return size
 
 
 def decrypt(
-    message: bytes,
+    message: bytes | bytearray | memoryview,
     *openers: Opener,
     context: ContextLike = None,
     cache: Source | None = None,
@@ -74,14 +99,64 @@ def decrypt(
         CiphertextInvalid: It has another context, or these keys do not open it.
         KeyNotFound: None of its recipients is at hand.
     """
-    decryptor = EnvelopeDecryptor(*openers, context=context, source=cache)
-    plaintext = decryptor.update(require_bytes(message, "message"))
-    decryptor.finalize()
-    return plaintext
+    with _view(message, "message") as data:
+        header = message_header(data)
+        if header.suite.signed or not header.frame_bytes:
+            decryptor = EnvelopeDecryptor(*openers, context=context, cache=cache)
+            plaintext = decryptor.update(data)
+            decryptor.finalize()
+            return plaintext
+        body = open_header(header, source_of(cache), openers, EncryptionContext.of(context))
+        sealed = data[header.size :]
+        frames, final = body.layout(sealed)
+        size = frames * body.frame_bytes + final
+        return _filled(size, lambda out: _open(body, frames, sealed, out))
+
+
+def decrypt_into(
+    message: Buffer,
+    out: Buffer,
+    *openers: Opener,
+    context: ContextLike = None,
+    cache: Source | None = None,
+) -> int:
+    """Decrypt into a buffer of the caller.
+
+    Args:
+        message: What `encrypt` or another Encryption SDK wrote.
+        out: Where the plaintext goes; as long as the message is always long enough.
+        openers: As in `decrypt`, as are the others.
+        context: The context of the encryption.
+        cache: A `DataKeyCache`.
+
+    Returns:
+        How many bytes of ``out`` are plaintext. After an error ``out`` holds none.
+
+    Raises:
+        InvalidRequest: The buffer is too small.
+    """
+    with _view(message, "message") as data, _view(out, "out") as room:
+        header = message_header(data)
+        if header.suite.signed or not header.frame_bytes:
+            plaintext = decrypt(data, *openers, context=context, cache=cache)
+            _require_room(room, len(plaintext))
+            room[: len(plaintext)] = plaintext
+            return len(plaintext)
+        body = open_header(header, source_of(cache), openers, EncryptionContext.of(context))
+        sealed = data[header.size :]
+        frames, final = body.layout(sealed)
+        size = frames * body.frame_bytes + final
+        _require_room(room, size)
+        try:
+            _open(body, frames, sealed, room[:size])
+        except BaseException:
+            room[:size] = bytes(size)
+            raise
+        return size
 
 
 def rewrap(
-    message: bytes,
+    message: bytes | bytearray | memoryview,
     openers: Sequence[Opener],
     keys: Sequence[Key],
     *,
@@ -92,34 +167,31 @@ def rewrap(
     The old message key is never used again: a second header under it would give its
     authentication key away, and a dropped recipient would keep access.
     """
-    suite = read_message_header(message).suite
+    suite = message_header(message).suite
     plaintext = decrypt(message, *openers, context=context)
-    written = SM4_GCM if suite is SM4_GCM else AES_256_GCM
-    return encrypt(plaintext, *keys, context=context, suite=written)
+    return encrypt(plaintext, *keys, context=context, suite=suite.written)
 
 
-def read_message_header(message: bytes) -> Header:
+def message_header(message: bytes | bytearray | memoryview) -> Header:
     """The header of a message; nothing of it is authenticated.
 
     Raises:
         IntegrityError: It is no message, or cut off.
     """
-    place = 0
-
-    def take(size: int) -> bytes:
-        nonlocal place
-        piece = message[place : place + size]
-        if len(piece) < size:
-            raise IntegrityError("the message is cut off")
-        place += size
-        return piece
-
-    return read_header(take)[0]
+    size = 1024
+    while True:
+        try:
+            return read_header(bytes(message[:size]))
+        except Incomplete as missing:
+            if missing.needed > len(message):
+                raise cut_off() from None
+            size = max(2 * size, missing.needed)
 
 
-def inspect(message: bytes) -> dict[str, Any]:
+def inspect(message: bytes | bytearray | memoryview) -> dict[str, Any]:
     """All that is public in a message, without any key. Nothing of it is authenticated."""
-    return describe(read_message_header(message))
+    with _view(message, "message") as data:
+        return describe(message_header(data))
 
 
 def describe(header: Header) -> dict[str, Any]:
@@ -139,3 +211,66 @@ def describe(header: Header) -> dict[str, Any]:
             for each in header.recipients
         ],
     }
+
+
+def _begin(
+    size: int,
+    keys: Sequence[Key],
+    context: ContextLike,
+    suite: str | Suite,
+    cache: Source | None,
+) -> tuple[bytes, Body]:
+    chosen = suite_named(suite)
+    checked = EncryptionContext.of(context)
+    materials = source_of(cache).make(keys, checked, chosen, size)
+    return begin(materials, checked, chosen, FRAME_BYTES)
+
+
+def _sealed_size(header: bytes, size: int) -> int:
+    regular = max(0, size - 1) // FRAME_BYTES
+    return len(header) + size + regular * FRAME_OVERHEAD + FINAL_OVERHEAD
+
+
+def _seal(header: bytes, body: Body, data: memoryview, out: memoryview) -> None:
+    place = len(header)
+    out[:place] = header
+    regular = max(0, len(data) - 1) // FRAME_BYTES
+    end = regular * FRAME_BYTES
+    if regular:
+        place += body.seal(1, data[:end], out[place:])
+        data = data[end:]
+    body.seal_final(regular + 1, data, out[place:])
+
+
+def _open(body: Body, frames: int, sealed: memoryview, out: memoryview) -> None:
+    if frames:
+        end = frames * body.sealed_bytes
+        done = body.open(1, sealed[:end], out)
+        sealed, out = sealed[end:], out[done:]
+    body.open_final(frames + 1, sealed, out)
+
+
+def _filled(size: int, fill: Callable[[memoryview], object]) -> bytes:
+    """Bytes that were filled in place: to copy a large result costs more than to encrypt it."""
+    file = io.BytesIO(bytes(size))
+    with file.getbuffer() as out:
+        fill(out)
+    return file.getvalue()
+
+
+def _view(data: Buffer, what: str) -> memoryview:
+    try:
+        return memoryview(data).cast("B")
+    except TypeError as error:
+        raise InvalidRequest(
+            f"the {what} is a {type(data).__name__}", hint="Give bytes or another buffer"
+        ) from error
+
+
+def _require_room(out: memoryview, size: int) -> None:
+    if out.readonly:
+        raise InvalidRequest("the buffer for the result cannot be written to")
+    if len(out) < size:
+        raise InvalidRequest(
+            f"the buffer for the result has {len(out)} bytes", hint=f"It takes {size}"
+        )

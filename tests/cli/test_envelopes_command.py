@@ -181,7 +181,7 @@ def test_a_run_is_resumed(cli, key, tree):
         (["decrypt", "-i", "three", "-o", "x"], 1, "no envelope message"),
         (["decrypt", "-i", "missing", "-o", "x"], 1, "cannot read missing"),
         (["rewrap", "-i", "three"], 2, "--key"),
-        (["rewrap", "--key", "orders"], 2, "--input"),
+        (["rewrap", "--key", "orders"], 1, "cut off"),
         (["rewrap", "--key", "orders", "-i", "three"], 1, "no envelope message"),
         (["inspect", "-i", "missing"], 1, "cannot read missing"),
         (["inspect", "-i", "three"], 1, "no envelope message"),

@@ -1,12 +1,13 @@
 """The cache of data keys: its bounds, and that it forgets."""
 
+import os
 import threading
 
 import pytest
 
 from kmscore import envelope
 from kmscore.envelope import DataKeyCache
-from kmscore.errors import ConfigError, KeyStateError
+from kmscore.errors import ConfigError, KeyNotFound, KeyStateError
 
 
 class Counting:
@@ -109,6 +110,132 @@ def test_threads_wait_for_one_fetch(key, calls):
     for thread in threads:
         thread.join()
     assert calls.made == 1
+
+
+def test_threads_wait_for_one_fetch_of_many_at_once(key, calls):
+    """A worn data key is followed by one fetch, too."""
+    cache = DataKeyCache(max_messages=10)
+    barrier = threading.Barrier(8)
+
+    def work():
+        barrier.wait()
+        for _ in range(50):
+            envelope.encrypt(b"x", key, cache=cache)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls.made == 40
+
+
+def test_waiting_threads_try_again_when_a_fetch_fails(key, monkeypatch):
+    """One failure is the failure of one."""
+    cache = DataKeyCache()
+    make, failed = type(key).generate_data_key, threading.Event()
+    barrier = threading.Barrier(4)
+    results = []
+
+    def first_fails(this, *arguments, **named):
+        if not failed.is_set():
+            failed.set()
+            raise KeyStateError("not now", state="DISABLED")
+        return make(this, *arguments, **named)
+
+    def work():
+        barrier.wait()
+        try:
+            results.append(envelope.encrypt(b"x", key, cache=cache))
+        except KeyStateError as error:
+            results.append(error)
+
+    monkeypatch.setattr(type(key), "generate_data_key", first_fails)
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(type(result).__name__ for result in results) == ["KeyStateError", *["bytes"] * 3]
+
+
+def test_messages_of_unknown_size_have_data_keys_of_their_own(key, calls):
+    """Their bytes could not be counted beforehand; a size that is said is."""
+    cache = DataKeyCache(max_bytes=100)
+    for _ in range(2):
+        envelope.EnvelopeEncryptor(key, cache=cache)
+    assert (calls.made, len(cache)) == (2, 0)
+    for size in (60, 40, 1):
+        envelope.EnvelopeEncryptor(key, size=size, cache=cache)
+    assert (calls.made, len(cache)) == (4, 1)
+
+
+def test_reading_wears_nothing_out(key, calls):
+    """Whoever sends messages has no say in how often the provider is asked."""
+    cache = DataKeyCache(max_messages=1, max_bytes=10)
+    message = envelope.encrypt(bytes(100), key)
+    for _ in range(3):
+        envelope.decrypt(message, key, cache=cache)
+    assert calls.opened == 1
+
+
+def test_the_openers_of_a_data_key_are_part_of_its_place(cloud, hsm, key, other, calls):
+    """Who may not open a message gets no data key that somebody else opened."""
+    cache = DataKeyCache()
+    message = envelope.encrypt(b"x", key)
+    assert envelope.decrypt(message, cloud, cache=cache) == b"x"
+    with pytest.raises(KeyNotFound):
+        envelope.decrypt(message, hsm, cache=cache)
+    with pytest.raises(KeyNotFound):
+        envelope.decrypt(message, other, cache=cache)
+    assert envelope.decrypt(message, key, cache=cache) == b"x"
+    assert calls.opened == 2
+
+
+def test_old_data_keys_are_overwritten_when_another_is_fetched(key, now):
+    """They do not wait until somebody asks for them."""
+    cache = DataKeyCache(max_age=60, monotonic=lambda: now[0])
+    envelope.encrypt(b"x", key, cache=cache)
+    old = _remembered(cache)
+    now[0] = 61.0
+    envelope.encrypt(b"x", key, cache=cache, context={"a": "b"})
+    assert not any(old)
+    assert len(cache) == 1
+
+
+def test_leaving_a_cache_overwrites_its_data_keys(key):
+    """As a context manager."""
+    with DataKeyCache() as cache:
+        envelope.encrypt(b"x", key, cache=cache)
+        data_key = _remembered(cache)
+        assert any(data_key)
+    assert not any(data_key)
+
+
+def test_a_fork_starts_with_an_empty_cache(key):
+    """The child neither counts on with its parent's data key nor waits for its parent's threads."""
+    cache = DataKeyCache()
+    envelope.encrypt(b"x", key, cache=cache)
+    held = threading.Event()
+    done = threading.Event()
+
+    def hold():
+        with cache._lock:
+            held.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(30)
+    child = os.fork()
+    if child == 0:
+        # Reached with the lock held by a thread that is not here.
+        os._exit(len(cache) or (0 if cache._lock.acquire(timeout=5) else 1))
+    done.set()
+    thread.join()
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert len(cache) == 1
 
 
 def test_failures_are_not_remembered(cloud):

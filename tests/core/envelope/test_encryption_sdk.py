@@ -67,7 +67,7 @@ def sdk():
 
 def read(message, context=None):
     """A message of the SDK's raw AES provider."""
-    decryptor = EnvelopeDecryptor(context=context, source=Known())
+    decryptor = EnvelopeDecryptor(context=context, cache=Known())
     return decryptor.update(message) + decryptor.finalize()
 
 

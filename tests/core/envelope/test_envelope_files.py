@@ -1,16 +1,18 @@
 """Files: whole or not there, by two threads or one, and readable in any part."""
 
+import errno
 import os
 import random
 import resource
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from kmscore import envelope
-from kmscore.envelope import EnvelopeReader, decrypt_file, encrypt_file, rewrap_file
+from kmscore.envelope import Batch, EnvelopeReader, decrypt_file, encrypt_file, rewrap_file
 from kmscore.envelope.frames import FRAME_BYTES
 from kmscore.errors import (
     AlreadyExists,
@@ -115,6 +117,206 @@ def test_a_full_disk_leaves_nothing(tmp_path, key, plain):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
     assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+
+
+def test_nothing_is_left_by_a_kill(tmp_path, key, plain):
+    """Not even a draft: until it is complete, the output has no name."""
+    source = tmp_path / "fifo"
+    os.mkfifo(source)
+    target = tmp_path / "sealed"
+    child = os.fork()
+    if child == 0:
+        try:
+            encrypt_file(source, target, key)
+        finally:
+            os._exit(1)
+    with source.open("wb") as file:
+        file.write(plain.read_bytes())  # more than a pipe holds: the child is at work
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fifo", "plain"]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_interrupt_leaves_nothing(tmp_path, key, plain, threads):
+    """All threads have ended before the files are closed."""
+
+    def interrupt(done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encrypt_file(plain, tmp_path / "sealed", key, threads=threads, progress=interrupt)
+    assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+    assert threading.active_count() == 1
+
+
+def test_a_file_that_changes_meanwhile_is_refused(tmp_path, key, plain):
+    """Half of the old and half of the new would be nobody's file."""
+    for change in (
+        lambda: plain.write_bytes(b"short"),
+        lambda: _append(plain),
+        lambda: _touch(plain),
+    ):
+        plain.write_bytes(bytes(2_000_000))
+        with pytest.raises(InvalidRequest, match=r"changed|shorter"):
+            encrypt_file(plain, tmp_path / "sealed", key, threads=1, progress=_once(change))
+        assert not (tmp_path / "sealed").exists()
+
+
+def _append(path):
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def _touch(path):
+    with path.open("r+b") as file:
+        file.write(b"other")
+
+
+def _once(change):
+    calls = []
+
+    def call(done):
+        if not calls:
+            calls.append(done)
+            change()
+
+    return call
+
+
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path, key, plain):
+    """Between the look and the end somebody else may have been quicker."""
+    target = tmp_path / "sealed"
+    with pytest.raises(AlreadyExists):
+        encrypt_file(plain, target, key, progress=_once(lambda: target.write_text("precious")))
+    assert target.read_text() == "precious"
+    target.unlink()
+    appear = _once(lambda: target.write_text("replaced"))
+    encrypt_file(plain, target, key, force=True, progress=appear)
+    assert envelope.decrypt(target.read_bytes(), key) == plain.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plain", "sealed"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_only_regular_files_are_ever_replaced(tmp_path, key, plain, force):
+    """Links, folders, pipes and devices are refused and left alone."""
+    link, folder, fifo, dangling = (tmp_path / n for n in ("link", "folder", "fifo", "dangling"))
+    (tmp_path / "other").write_text("precious")
+    link.symlink_to(tmp_path / "other")
+    dangling.symlink_to(tmp_path / "nowhere")
+    folder.mkdir()
+    os.mkfifo(fifo)
+    for target in (link, folder, fifo, dangling, "/dev/null"):
+        with pytest.raises(InvalidRequest, match="no regular file"):
+            encrypt_file(plain, target, key, force=force)
+    assert (tmp_path / "other").read_text() == "precious"
+    assert (link.is_symlink(), fifo.is_fifo()) == (True, True)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_file_systems_without_nameless_files_serve_too(tmp_path, key, plain, monkeypatch, force):
+    """There a draft has a hidden name; it is as whole, and as gone after a failure."""
+    real = os.open
+
+    def refuse(path, flags, *arguments, **named):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        return real(path, flags, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    target = tmp_path / "sealed"
+    if force:
+        target.write_text("old")
+    encrypt_file(plain, target, key, force=force)
+    assert envelope.decrypt(target.read_bytes(), key) == plain.read_bytes()
+    with pytest.raises(AlreadyExists):
+        encrypt_file(plain, target, key)
+    with pytest.raises(KeyNotFound):
+        decrypt_file(target, tmp_path / "back", *[])
+    appear = _once(lambda: (tmp_path / "late").write_text("precious"))
+    with pytest.raises(AlreadyExists):
+        encrypt_file(plain, tmp_path / "late", key, progress=appear)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["late", "plain", "sealed"]
+
+
+def test_a_batch_publishes_many_at_once(tmp_path, key, plain):
+    """As soon as there are so many, and the rest at its end."""
+    names = [tmp_path / f"sealed{n}" for n in range(5)]
+    seen = []
+    with Batch(size=3) as batch:
+        for name in names:
+            encrypt_file(plain, name, key, batch=batch)
+            seen.append(sum(each.exists() for each in names))
+    assert seen == [0, 0, 3, 3, 3]
+    assert batch.failures == []
+    for name in names:
+        assert envelope.decrypt(name.read_bytes(), key) == plain.read_bytes()
+
+
+def test_a_batch_tells_what_could_not_be_published(tmp_path, key, plain):
+    """By its name; the other files are there, also when an error ends the work early."""
+    batch = Batch()
+
+    def work():
+        with batch:
+            for name in ("one", "two"):
+                encrypt_file(plain, tmp_path / name, key, batch=batch)
+            (tmp_path / "one").write_text("precious")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    ((target, error),) = batch.failures
+    assert (target, type(error)) == (str(tmp_path / "one"), AlreadyExists)
+    assert (tmp_path / "one").read_text() == "precious"
+    assert envelope.decrypt((tmp_path / "two").read_bytes(), key) == plain.read_bytes()
+
+
+def test_a_full_disk_at_the_very_end_leaves_nothing(tmp_path, key, plain, monkeypatch):
+    """Some file systems find out only when the file is brought to the disk."""
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Unavailable, match="No space left") as caught:
+        encrypt_file(plain, tmp_path / "sealed", key)
+    assert "nothing was left" in caught.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+
+
+def test_rewrapping_in_place_keeps_permissions_and_links(tmp_path, key, other, plain):
+    """The file is another one, with the same name, mode and, for root, owner."""
+    sealed, link = tmp_path / "sealed", tmp_path / "link"
+    encrypt_file(plain, sealed, key)
+    link.symlink_to(sealed)
+    sealed.chmod(0o640)
+    os.chown(sealed, -1, os.getgroups()[-1] if os.getgroups() else -1)
+    before = sealed.stat()
+    rewrap_file(link, None, [key], [other])
+    after = sealed.stat()
+    assert link.is_symlink()
+    assert (before.st_mode, before.st_uid, before.st_gid) == (
+        after.st_mode,
+        after.st_uid,
+        after.st_gid,
+    )
+    assert envelope.decrypt(sealed.read_bytes(), other) == plain.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "tab\there", "\udcff\udcfe", "-", " "])
+def test_any_name_will_do(tmp_path, key, name):
+    """Also with line breaks, or such as are no text; errors show it on one line."""
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"x")
+    encrypt_file(plain, tmp_path / name, key)
+    decrypt_file(tmp_path / name, tmp_path / "back", key)
+    assert (tmp_path / "back").read_bytes() == b"x"
+    with pytest.raises(AlreadyExists) as caught:
+        encrypt_file(plain, tmp_path / name, key)
+    caught.value.message.encode()
+    assert "\n" not in caught.value.message
 
 
 def test_the_output_has_the_mode_of_the_input(tmp_path, key, plain):

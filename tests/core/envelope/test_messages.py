@@ -1,5 +1,7 @@
 """Messages in memory: round trips, recipients, and everything that must be refused."""
 
+import io
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from kmscore import envelope
 from kmscore.envelope import EnvelopeDecryptor, EnvelopeEncryptor
 from kmscore.envelope.frames import FINAL_OVERHEAD, FRAME_BYTES, FRAME_OVERHEAD
 from kmscore.envelope.header import MAX_RECIPIENTS
+from kmscore.envelope.whole import message_header
 from kmscore.errors import (
     CiphertextInvalid,
     IntegrityError,
@@ -273,10 +276,35 @@ def test_rewrapping_changes_who_can_open_it(cloud, hsm, key, other):
     )
 
 
-def _data_key(message):
-    from kmscore.envelope.whole import read_message_header
+@pytest.mark.parametrize("way", ["bytes", "stream", "file"])
+def test_rewrapping_never_keeps_the_message_key(tmp_path, key, other, way):
+    """Not even for the same recipients: two header tags under one key would give it away."""
+    message = envelope.encrypt(b"moving house", key)
+    for keys in ([key], [key, other]):
+        if way == "bytes":
+            moved = envelope.rewrap(message, [key], keys)
+        elif way == "stream":
+            out = io.BytesIO()
+            envelope.rewrap_stream(io.BytesIO(message), out, [key], keys)
+            moved = out.getvalue()
+        else:
+            (tmp_path / "message").write_bytes(message)
+            envelope.rewrap_file(tmp_path / "message", None, [key], keys)
+            moved = (tmp_path / "message").read_bytes()
+        assert envelope.decrypt(moved, key) == b"moving house"
+        for before, after in zip(_secrets(message, key), _secrets(moved, key), strict=True):
+            assert before != after
 
-    return read_message_header(message).recipients[0].ciphertext
+
+def _secrets(message, key):
+    """Data key, message key and commitment of a message, and its id."""
+    header = message_header(message)
+    data_key = key.decrypt(header.recipients[0].ciphertext)
+    return [data_key, header.message_id, *header.suite.derive(data_key, header.message_id)]
+
+
+def _data_key(message):
+    return message_header(message).recipients[0].ciphertext
 
 
 def test_inspection_needs_no_key(key):
@@ -288,3 +316,89 @@ def test_inspection_needs_no_key(key):
     assert shown["recipients"][0]["key"] == key.key_id
     with pytest.raises(IntegrityError, match="cut off"):
         envelope.inspect(message[:50])
+
+
+@pytest.mark.parametrize("suite", ["AES_256_GCM", "SM4_GCM"])
+@pytest.mark.parametrize("size", SIZES)
+def test_messages_go_into_buffers_of_the_caller(key, size, suite):
+    """Larger ones too; the rest of them stays as it was."""
+    plaintext = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    out, back = bytearray(b"?" * (size + 2000)), bytearray(b"?" * (size + 10))
+    written = envelope.encrypt_into(plaintext, out, key, suite=suite)
+    assert envelope.decrypt(out[:written], key) == plaintext
+    assert out[written:] == b"?" * (size + 2000 - written)
+    assert envelope.decrypt_into(memoryview(out)[:written], back, key) == size
+    assert bytes(back) == plaintext + b"?" * 10
+
+
+def test_a_buffer_that_is_too_small_is_refused(key):
+    """And the error says how large it must be."""
+    message = envelope.encrypt(b"x" * 100, key)
+    with pytest.raises(InvalidRequest, match="has 50 bytes") as caught:
+        envelope.encrypt_into(b"x" * 100, bytearray(50), key)
+    assert caught.value.hint == f"It takes {len(message)}"
+    with pytest.raises(InvalidRequest) as caught:
+        envelope.decrypt_into(message, bytearray(99), key)
+    assert caught.value.hint == "It takes 100"
+    with pytest.raises(InvalidRequest, match="cannot be written"):
+        envelope.decrypt_into(message, bytes(200), key)
+
+
+def test_a_buffer_holds_no_plaintext_after_an_error(key):
+    """Not of the frame that was altered, nor of those before it."""
+    head, frames, end = _frames(key)
+    altered = bytearray(frames[2])
+    altered[-1] ^= 1
+    out = bytearray(b"?" * (4 * FRAME_BYTES))
+    with pytest.raises(IntegrityError, match="frame 3"):
+        envelope.decrypt_into(head + frames[0] + frames[1] + altered + end, out, key)
+    assert not any(out[: 3 * FRAME_BYTES])
+
+
+@pytest.mark.parametrize("data", ["text", 7, None, [1]])
+def test_what_holds_no_bytes_is_refused(key, data):
+    """Text is not encoded by guessing."""
+    with pytest.raises(InvalidRequest, match=type(data).__name__):
+        envelope.encrypt(data, key)
+    with pytest.raises(InvalidRequest, match=type(data).__name__):
+        envelope.decrypt(data, key)
+
+
+def test_a_size_that_was_said_is_kept(key):
+    """More or less plaintext is an error, and the message has no end."""
+    encryptor = EnvelopeEncryptor(key, size=10)
+    message = encryptor.update(b"12345") + encryptor.update(b"67890") + encryptor.finalize()
+    assert envelope.decrypt(message, key) == b"1234567890"
+    for pieces, word in ((b"12345678901", "more"), (b"123456789", "less")):
+        encryptor = EnvelopeEncryptor(key, size=10)
+        with pytest.raises(InvalidRequest, match=word):
+            encryptor.update(pieces) + encryptor.finalize()
+        with pytest.raises(InvalidRequest, match="finished"):
+            encryptor.finalize()
+
+
+def test_the_data_key_is_overwritten(key, monkeypatch):
+    """As soon as the message key is derived from it, on the way in and out."""
+    from kmscore.envelope import suites
+
+    seen = []
+    real = suites.Suite.derive
+
+    def derive(self, data_key, message_id):
+        seen.append(data_key)
+        assert any(data_key)
+        return real(self, data_key, message_id)
+
+    monkeypatch.setattr(suites.Suite, "derive", derive)
+    message = envelope.encrypt(b"x", key)
+    envelope.decrypt(message, key)
+    assert [bytes(data_key) for data_key in seen] == [bytes(32)] * 2
+
+
+def test_inspection_and_errors_show_no_secret(key):
+    """Nothing of a data key is in what is shown of its holder."""
+    cache = envelope.DataKeyCache()
+    envelope.encrypt(b"x", key, cache=cache)
+    (entry,) = cache._entries.values()
+    assert any(entry.materials.data_key)
+    assert repr(entry.materials) == "<Materials for 1 recipients>"

@@ -1,0 +1,73 @@
+"""The ciphers of messages: AES-256-GCM and SM4-GCM, into buffers of the caller."""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import SM4
+from cryptography.hazmat.primitives.ciphers.modes import GCM
+
+from kmscore.envelope.suites import TAG_BYTES, FrameCipher
+from kmscore.errors import IntegrityError
+
+
+class AesGcm(FrameCipher):
+    """AES-GCM (NIST SP 800-38D), by the one-shot interface, which lets other threads run."""
+
+    def __init__(self, key: bytes) -> None:
+        cipher = AESGCM(key)
+        self._encrypt = cipher.encrypt
+        self._encrypt_into = cipher.encrypt_into
+        self._decrypt_into = cipher.decrypt_into
+
+    def seal_into(
+        self, iv: bytes, plaintext: memoryview | bytes, aad: bytes, out: memoryview
+    ) -> None:
+        """Encrypt."""
+        self._encrypt_into(iv, plaintext, aad, out)
+
+    def open_into(self, iv: bytes, sealed: memoryview | bytes, aad: bytes, out: memoryview) -> None:
+        """Decrypt, or leave zeros."""
+        try:
+            self._decrypt_into(iv, sealed, aad, out)
+        except InvalidTag as error:
+            out[:] = bytes(len(out))
+            raise IntegrityError("the message was altered") from error
+
+    def tag(self, iv: bytes, aad: bytes) -> bytes:
+        """The tag of nothing but associated data."""
+        return self._encrypt(iv, b"", aad)
+
+
+class Sm4Gcm(FrameCipher):
+    """SM4-GCM (GM/T 0002-2012, RFC 8998)."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = SM4(key)
+
+    def seal_into(
+        self, iv: bytes, plaintext: memoryview | bytes, aad: bytes, out: memoryview
+    ) -> None:
+        """Encrypt."""
+        encryptor = Cipher(self._key, GCM(iv)).encryptor()
+        encryptor.authenticate_additional_data(aad)
+        size = len(plaintext)
+        if size:
+            encryptor.update_into(plaintext, out[:size])
+        encryptor.finalize()
+        out[size:] = encryptor.tag
+
+    def open_into(self, iv: bytes, sealed: memoryview | bytes, aad: bytes, out: memoryview) -> None:
+        """Decrypt, or leave zeros."""
+        size = len(sealed) - TAG_BYTES
+        tag = bytes(sealed[size:])
+        decryptor = Cipher(self._key, GCM(iv, tag)).decryptor()
+        decryptor.authenticate_additional_data(aad)
+        if size:
+            decryptor.update_into(sealed[:size], out)
+        try:
+            decryptor.finalize()
+        except InvalidTag as error:
+            out[:] = bytes(size)
+            raise IntegrityError("the message was altered") from error

@@ -1,0 +1,237 @@
+"""Output files that are whole or not there: drafts without a name, named when they are complete.
+
+A draft has no name in the file system (O_TMPFILE of Linux), so that nothing of it is left when the
+process is killed. Where a file system cannot do that, it has a hidden name beside its target.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from kmscore.errors import AlreadyExists, InvalidRequest, KmsError, Unavailable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+BATCH: Final = 64
+"""Files that are brought to the disk together: it takes about as long as for one of them."""
+
+_DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NAMELESS: Final = getattr(os, "O_TMPFILE", 0)
+
+
+class Draft:
+    """A file that is being written.
+
+    Attributes:
+        handle: Its descriptor, open for writing.
+        target: The name that it will have.
+    """
+
+    def __init__(self, target: str, *, force: bool, mode: int = 0o666) -> None:
+        """Check the target, and make an empty draft beside it.
+
+        Args:
+            target: The name of the file to be.
+            force: Whether a file of that name is replaced.
+            mode: Its permissions, before the umask.
+
+        Raises:
+            AlreadyExists: There is a file of that name, and no force.
+            InvalidRequest: There is something else of that name, or the folder cannot be written.
+        """
+        self.target = target
+        self._force = force
+        self._old = _existing(target, force=force)
+        self._folder = os.path.dirname(target) or os.curdir
+        self._name: str | None = None
+        flags = os.O_RDWR | os.O_CLOEXEC
+        try:
+            try:
+                self.handle = os.open(self._folder, flags | _NAMELESS, mode)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                    raise
+                self._name = self._hidden()
+                self.handle = os.open(self._name, flags | os.O_CREAT | os.O_EXCL, mode)
+        except OSError as error:
+            raise unwritable(target, error) from error
+
+    @property
+    def old(self) -> os.stat_result | None:
+        """What the file to be replaced is, if there is one."""
+        return self._old
+
+    def publish(self) -> None:
+        """Bring the file to the disk, and give it its name.
+
+        Raises:
+            AlreadyExists: A file of that name appeared meanwhile, and no force.
+            Unavailable: The disk is full.
+        """
+        try:
+            os.fsync(self.handle)
+            self._appear()
+        except OSError as error:
+            raise unwritable(self.target, error) from error
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Close the file; without a name, it is gone."""
+        if self._name is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._name)
+            self._name = None
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+    def _appear(self) -> None:
+        if self._old is None:
+            try:
+                self._link(self.target)
+            except FileExistsError as error:
+                if not self._force:
+                    raise _exists(self.target) from error
+            else:
+                return
+        if self._name is None:
+            hidden = self._hidden()
+            self._link(hidden)
+            self._name = hidden
+        os.replace(self._name, self.target)
+        self._name = None
+
+    def _link(self, name: str) -> None:
+        """Give the file a name that is not taken."""
+        if self._name is not None:
+            os.link(self._name, name, follow_symlinks=False)
+            return
+        # A descriptor for the folder makes Python call linkat, which can follow /proc's link.
+        os.link(f"/proc/self/fd/{self.handle}", name, src_dir_fd=self.handle, follow_symlinks=True)
+
+    def _hidden(self) -> str:
+        return os.path.join(self._folder, f".kmscore.{os.urandom(8).hex()}")
+
+
+class Batch:
+    """Publishes drafts, many at a time; a context manager that publishes the rest at its end.
+
+    What is complete is published also when another file fails. Errors of publishing are those of
+    the file that they name.
+    """
+
+    def __init__(self, size: int = BATCH) -> None:
+        self._size = size
+        self._drafts: list[Draft] = []
+        self.failures: list[tuple[str, KmsError]] = []
+
+    def add(self, draft: Draft) -> None:
+        """Publish a complete draft, now or with others."""
+        with contextlib.suppress(OSError):
+            # Starts to write: what is on its way when the first is waited for costs no more.
+            os.posix_fadvise(draft.handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        self._drafts.append(draft)
+        if len(self._drafts) >= self._size:
+            self.flush()
+
+    def flush(self) -> None:
+        """Publish all drafts that were added."""
+        drafts, self._drafts = self._drafts, []
+        folders: set[str] = set()
+        for draft in drafts:
+            try:
+                draft.publish()
+            except KmsError as error:
+                self.failures.append((draft.target, error))
+            folders.add(os.path.dirname(draft.target) or os.curdir)
+        for folder in folders:
+            sync_folder(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.flush()
+
+
+@contextmanager
+def drafted(
+    target: str, *, force: bool, mode: int = 0o666, batch: Batch | None = None
+) -> Generator[Draft]:
+    """A draft, which is published when the block ends well, and gone otherwise."""
+    draft = Draft(target, force=force, mode=mode)
+    try:
+        yield draft
+    except OSError as error:
+        draft.discard()
+        raise unwritable(target, error) from error
+    except BaseException:
+        draft.discard()
+        raise
+    if batch is not None:
+        batch.add(draft)
+        return
+    draft.publish()
+    sync_folder(os.path.dirname(target) or os.curdir)
+
+
+def sync_folder(folder: str) -> None:
+    """Bring the names in a folder to the disk."""
+    with contextlib.suppress(OSError):  # not every file system can
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _existing(target: str, *, force: bool) -> os.stat_result | None:
+    try:
+        status = os.lstat(target)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unwritable(target, error) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidRequest(
+            f"{shown(target)} is no regular file",
+            hint="Name a file, or send the output through a pipe",
+        )
+    if not force:
+        raise _exists(target)
+    return status
+
+
+def _exists(target: str) -> AlreadyExists:
+    return AlreadyExists(f"{shown(target)} exists", hint="Choose another name, or use --force")
+
+
+def unwritable(target: str, error: OSError) -> Unavailable | InvalidRequest:
+    """The error for a file that cannot be written."""
+    if error.errno in _DISK_FULL:
+        return Unavailable(
+            f"cannot write {shown(target)}: {error.strerror}",
+            hint="Make room; nothing was left behind",
+        )
+    return InvalidRequest(
+        f"cannot write {shown(target)}: {error.strerror}", hint="Check the folder and its mode"
+    )
+
+
+def shown(path: str) -> str:
+    """A path as errors show it: on one line, whatever its name."""
+    return path if path.isprintable() else repr(path)

@@ -1,0 +1,255 @@
+"""Regular files in units of 1 MiB, read, enciphered and written at their places by threads.
+
+They never wait for one another, since every unit has its place in both files; each keeps its two
+buffers. The cipher and the system calls let other threads run.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from kmscore.envelope.frames import (
+    FINAL_OVERHEAD,
+    FINAL_PREFIX_BYTES,
+    Body,
+    final_size,
+)
+from kmscore.envelope.header import cut_off
+from kmscore.errors import IntegrityError, InvalidRequest
+
+UNIT_BYTES: Final = 1 << 20
+"""Plaintext that is read, enciphered and written at a time."""
+
+THREADS: Final = 2
+"""More gain nothing: the disk and page faults are the limit, not the cipher."""
+
+Progress = Callable[[int], None]
+"""Told how many bytes of plaintext were done since the last time."""
+
+Unit = Callable[[int, memoryview, memoryview], int]
+"""Does the unit of that number with a buffer for plaintext and one for frames; returns bytes."""
+
+
+def seal_file(
+    reader: int,
+    writer: int,
+    header: bytes,
+    body: Body,
+    size: int,
+    *,
+    threads: int = THREADS,
+    progress: Progress | None = None,
+) -> None:
+    """Write a message.
+
+    Args:
+        reader: Descriptor of the plaintext, a regular file.
+        writer: Descriptor of an empty regular file.
+        header: The header with its tag.
+        body: What seals the frames.
+        size: Bytes of plaintext.
+        threads: How many work side by side.
+        progress: Told of bytes done.
+
+    Raises:
+        InvalidRequest: The plaintext became shorter or longer, or cannot be read.
+    """
+    step, width = body.frame_bytes, body.sealed_bytes
+    regular = max(0, size - 1) // step
+    per_unit = max(1, UNIT_BYTES // step)
+    start = len(header)
+
+    def unit(number: int, plain: memoryview, sealed: memoryview) -> int:
+        first = number * per_unit
+        length = min(per_unit, regular - first) * step
+        read_at(reader, plain[:length], first * step)
+        written = body.seal(first + 1, plain[:length], sealed)
+        write_at(writer, sealed[:written], start + first * width)
+        return length
+
+    if regular:
+        frames = min(per_unit, regular)
+        _run(unit, -(-regular // per_unit), frames * step, frames * width, threads, progress)
+    # The final frame goes out with the header when there is no other.
+    rest = size - regular * step
+    lead = b"" if regular else header
+    out = bytearray(len(lead) + FINAL_OVERHEAD + rest)
+    out[: len(lead)] = lead
+    with memoryview(out) as view:
+        plain = bytearray(rest + 1)
+        if _read_up_to(reader, memoryview(plain), regular * step) != rest:
+            raise InvalidRequest("the file changed while it was being encrypted")
+        with memoryview(plain) as text:
+            body.seal_final(regular + 1, text[:rest], view[len(lead) :])
+        write_at(writer, view, start + regular * width if regular else 0)
+    if regular:
+        write_at(writer, memoryview(header), 0)
+    if progress is not None:
+        progress(rest)
+
+
+def open_file(
+    reader: int,
+    writer: int,
+    start: int,
+    body: Body,
+    size: int,
+    *,
+    threads: int = THREADS,
+    progress: Progress | None = None,
+) -> None:
+    """Write the plaintext of a message; only authenticated frames are ever written.
+
+    Args:
+        reader: Descriptor of the message, a regular file.
+        writer: Descriptor of an empty regular file.
+        start: Where the frames begin.
+        body: What opens the frames.
+        size: Bytes of the message.
+        threads: How many work side by side.
+        progress: Told of bytes done.
+
+    Raises:
+        IntegrityError: The message was altered, cut or extended.
+    """
+    step, width = body.frame_bytes, body.sealed_bytes
+    regular, final = layout(size - start, body)
+    # The end is looked at first: a gigabyte need not be opened to find that it is missing.
+    end = start + regular * width
+    prefix = bytearray(FINAL_PREFIX_BYTES)
+    read_at(reader, memoryview(prefix), end)
+    check_end(bytes(prefix), regular, final, body)
+    per_unit = max(1, UNIT_BYTES // step)
+
+    def unit(number: int, plain: memoryview, sealed: memoryview) -> int:
+        first = number * per_unit
+        length = min(per_unit, regular - first) * width
+        read_at(reader, sealed[:length], start + first * width)
+        written = body.open(first + 1, sealed[:length], plain)
+        write_at(writer, plain[:written], first * step)
+        return written
+
+    if regular:
+        frames = min(per_unit, regular)
+        _run(unit, -(-regular // per_unit), frames * step, frames * width, threads, progress)
+    frame, out = bytearray(FINAL_OVERHEAD + final), bytearray(final)
+    with memoryview(frame) as sealed, memoryview(out) as plain:
+        read_at(reader, sealed, end)
+        body.open_final(regular + 1, sealed, plain)
+        write_at(writer, plain, regular * step)
+    if progress is not None:
+        progress(final)
+
+
+def layout(size: int, body: Body) -> tuple[int, int]:
+    """Regular frames, and bytes of plaintext in the final one, of a body of that many bytes.
+
+    Raises:
+        IntegrityError: No whole body has that size.
+    """
+    rest = size - FINAL_OVERHEAD
+    if rest < 0:
+        raise cut_off()
+    regular, final = divmod(rest, body.sealed_bytes)
+    if final > body.frame_bytes:
+        raise _cut_or_extended()
+    return regular, final
+
+
+def check_end(prefix: bytes, regular: int, final: int, body: Body) -> None:
+    """Check that a message ends where its size says.
+
+    Raises:
+        IntegrityError: The final frame is not there, or not of that size.
+    """
+    try:
+        stated = final_size(prefix, regular + 1, body.frame_bytes)
+    except IntegrityError as error:
+        raise _cut_or_extended() from error
+    if stated != final:
+        raise _cut_or_extended()
+
+
+def _cut_or_extended() -> IntegrityError:
+    return IntegrityError("the message is cut off, or goes on after its final frame")
+
+
+def read_at(reader: int, into: memoryview, place: int) -> None:
+    """Fill a buffer from a place in a file.
+
+    Raises:
+        InvalidRequest: The file is shorter now, or cannot be read.
+    """
+    if _read_up_to(reader, into, place) < len(into):
+        raise InvalidRequest("the file became shorter while it was being read")
+
+
+def _read_up_to(reader: int, into: memoryview, place: int) -> int:
+    done = 0
+    try:
+        while done < len(into):
+            count = os.preadv(reader, [into[done:]], place + done)
+            if count == 0:
+                break
+            done += count
+    except OSError as error:
+        raise InvalidRequest(f"the input cannot be read: {error.strerror}") from error
+    return done
+
+
+def write_at(writer: int, data: memoryview, place: int) -> None:
+    """Write a buffer to a place in a file."""
+    done = os.pwrite(writer, data, place)
+    while done < len(data):
+        done += os.pwrite(writer, data[done:], place + done)
+
+
+def _run(
+    unit: Unit,
+    units: int,
+    plain_bytes: int,
+    sealed_bytes: int,
+    threads: int,
+    progress: Progress | None,
+) -> None:
+    """Do all units, every worker each n-th of them; the first failure ends the others."""
+    workers = max(1, min(threads, units))
+    failures: list[BaseException] = []
+    reporting = threading.Lock()
+
+    def work(first: int) -> None:
+        try:
+            plain, sealed = bytearray(plain_bytes), bytearray(sealed_bytes)
+            with memoryview(plain) as plain_view, memoryview(sealed) as sealed_view:
+                for number in range(first, units, workers):
+                    if failures:
+                        return
+                    done = unit(number, plain_view, sealed_view)
+                    if progress is not None:
+                        with reporting:
+                            progress(done)
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            failures.append(error)
+
+    others = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(1, workers)]
+    for other in others:
+        other.start()
+    work(0)
+    for other in others:
+        _join(other, failures)
+    if failures:
+        raise failures[0]
+
+
+def _join(thread: threading.Thread, failures: list[BaseException]) -> None:
+    """Wait for a thread, whatever interrupts: it writes to files that are closed afterwards."""
+    while True:
+        try:
+            thread.join()
+        except BaseException as error:  # noqa: BLE001 - raised when the thread has ended
+            failures.append(error)
+        else:
+            return
