@@ -12,10 +12,12 @@ import hmac
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cache
-from types import ModuleType
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kmscore.errors import InvalidRequest, Unsupported
+
+if TYPE_CHECKING:
+    from kmscore.envelope.ciphers import AesGcm, Sm4Gcm
 
 TAG_BYTES: Final = 16
 IV_BYTES: Final = 12
@@ -106,19 +108,19 @@ def _hmac_sm3(key: bytes | bytearray, data: bytes | bytearray) -> bytes:
 
 
 def _aes_gcm(key: bytes) -> FrameCipher:
-    return _ciphers().AesGcm(key)
+    return _ciphers()[0](key)
 
 
 def _sm4_gcm(key: bytes) -> FrameCipher:
-    return _ciphers().Sm4Gcm(key)
+    return _ciphers()[1](key)
 
 
 @cache
-def _ciphers() -> ModuleType:
+def _ciphers() -> tuple[type[AesGcm], type[Sm4Gcm]]:
     # Who only looks at messages needs none of the library below it.
-    from kmscore.envelope import ciphers
+    from kmscore.envelope.ciphers import AesGcm, Sm4Gcm
 
-    return ciphers
+    return AesGcm, Sm4Gcm
 
 
 AES_256_GCM: Final = Suite(0x0478, "AES_256_GCM_HKDF_SHA512_COMMIT_KEY", _hmac_sha512, 32, _aes_gcm)

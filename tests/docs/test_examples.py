@@ -24,3 +24,8 @@ def test_the_page_on_the_command_line_runs(follow):
 def test_the_page_on_configuration_runs(follow):
     """Its mistake is told as shown, and its code runs."""
     assert follow("docs/configuration.md", configured=False) == 4
+
+
+def test_the_page_on_envelopes_runs(follow):
+    """Every way in and out, and a message that is opened by hand."""
+    assert follow("docs/envelope.md", configured=True) == 5

@@ -135,7 +135,7 @@ def test_waiting_threads_try_again_when_a_fetch_fails(key, monkeypatch):
     cache = DataKeyCache()
     make, failed = type(key).generate_data_key, threading.Event()
     barrier = threading.Barrier(4)
-    results = []
+    results: list[object] = []
 
     def first_fails(this, *arguments, **named):
         if not failed.is_set():

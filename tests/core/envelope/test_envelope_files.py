@@ -175,7 +175,7 @@ def _touch(path):
 
 
 def _once(change):
-    calls = []
+    calls: list[int] = []
 
     def call(done):
         if not calls:

@@ -47,7 +47,8 @@ class Trickle(io.RawIOBase):
 def test_a_stream_there_and_back(key, size, suite):
     """Around frames and units; the final frame is full where it can be, as in one piece."""
     plaintext = random.Random(size).randbytes(size)
-    sealed, back, done = io.BytesIO(), io.BytesIO(), []
+    sealed, back = io.BytesIO(), io.BytesIO()
+    done: list[int] = []
     envelope.encrypt_stream(io.BytesIO(plaintext), sealed, key, suite=suite, progress=done.append)
     assert sum(done) == size
     message = sealed.getvalue()
