@@ -14,7 +14,7 @@ from kmscore.discovery import Plugins
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("table_name", ["core", "retry", "audit", "software", "tencent"])
+@pytest.mark.parametrize("table_name", ["core", "retry", "audit", "pkcs11", "software", "tencent"])
 def test_every_configuration_key_is_explained(table_name):
     """Each key of each table stands on the page as code."""
     tables = {"core": config.CORE, "retry": config.RETRY, "audit": config.AUDIT}

@@ -6,6 +6,7 @@ process in which it is the only kind.
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -81,13 +82,32 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "keys.db"
 
 
+@pytest.fixture(scope="session")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Token], Path]:
+    """A registry without keys of a token that was tried already, which takes a second or two."""
+    registries: dict[tuple[Path, str], Path] = {}
+
+    def registry(token: Token) -> Path:
+        name = (token.folder, token.label)
+        if name not in registries:
+            path = tmp_path_factory.mktemp("tried") / "keys.db"
+            kmscore.connect("hsm", config=token.config(path)).close()
+            registries[name] = path
+        return registries[name]
+
+    return registry
+
+
 @pytest.fixture
-def connect(path: Path) -> Iterator[Callable[..., Any]]:
+def connect(path: Path, tried: Callable[[Token], Path]) -> Iterator[Callable[..., Any]]:
     """Opens a provider on a token, with options; closed after the test."""
     with ExitStack() as stack:
 
         def open_provider(token: Token, **options: Any) -> Any:
-            config = token.config(options.pop("path", path), **options)
+            registry = options.pop("path", path)
+            if not registry.exists():
+                shutil.copy2(tried(token), registry)
+            config = token.config(registry, **options)
             return stack.enter_context(kmscore.connect("hsm", config=config))
 
         yield open_provider

@@ -1,0 +1,58 @@
+"""What a token can do, remembered in the registry, so that it is tried at the first start alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from kmscore_pkcs11._probe import Abilities, probe
+
+if TYPE_CHECKING:
+    from kmscore.registry import SqliteStore
+    from kmscore_pkcs11._token import Facts, Token
+
+_NAME: Final = "abilities"
+_FORMAT: Final = 1
+"""Raised when the probe tries other things."""
+
+
+def abilities_of(token: Token, facts: Facts, store: SqliteStore) -> Abilities:
+    """What the token can do: tried when module, library, model, firmware or mechanisms are new.
+
+    Raises:
+        KmsError: The token was lost while it was tried.
+    """
+    subject = _subject(token, facts)
+    stored = store.meta(_NAME)
+    if stored is not None:
+        known = _parsed(stored)
+        if known.get("subject") == subject and isinstance(known.get("found"), dict):
+            return Abilities(known["found"])
+    abilities = probe(token)
+    value = json.dumps({"subject": subject, "found": abilities.found}).encode()
+    with store.write() as writer:
+        writer.put_meta(_NAME, value)
+    return abilities
+
+
+def _subject(token: Token, facts: Facts) -> str:
+    digest = hashlib.sha256(token.module.path.read_bytes())
+    for part in (
+        str(_FORMAT),
+        facts.library,
+        facts.manufacturer,
+        facts.model,
+        facts.firmware,
+        *sorted(str(int(each)) for each in token.mechanisms()),
+    ):
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()
+
+
+def _parsed(stored: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(stored)
+    except ValueError:
+        return {}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

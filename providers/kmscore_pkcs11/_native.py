@@ -1,0 +1,287 @@
+"""Calls of PKCS#11 that python-pkcs11 does not make, on the function list that it uses itself.
+
+It initialises modules without locks although it lets threads run during calls, which crashes
+SoftHSM; it leaks a session for every wrong PIN; it cannot ask whether a login still holds; and it
+believes what a token says about the size of an output, which NSS understates for AES-GCM.
+
+Structures: OASIS PKCS#11 Base Specification 2.40, as packed on Unix.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, Structure, byref, c_char_p, c_ulong, c_void_p, sizeof
+from typing import Any, Final, cast
+
+from kmscore.ciphertext import NONCE_BYTES, TAG_BYTES
+from kmscore.errors import PluginError
+from kmscore_pkcs11._binding import BINDING
+
+OS_LOCKING_OK: Final = 2
+USER: Final = 1
+USER_STATES: Final = frozenset({1, 3})
+"""States of a session in which the user is logged in: read-only and read-write."""
+
+_VERSION_BYTES: Final = sizeof(c_void_p)
+_FUNCTIONS: Final = """
+    C_Initialize C_Finalize C_GetInfo C_GetFunctionList C_GetSlotList C_GetSlotInfo C_GetTokenInfo
+    C_GetMechanismList C_GetMechanismInfo C_InitToken C_InitPIN C_SetPIN C_OpenSession
+    C_CloseSession C_CloseAllSessions C_GetSessionInfo C_GetOperationState C_SetOperationState
+    C_Login C_Logout C_CreateObject C_CopyObject C_DestroyObject C_GetObjectSize
+    C_GetAttributeValue C_SetAttributeValue C_FindObjectsInit C_FindObjects C_FindObjectsFinal
+    C_EncryptInit C_Encrypt C_EncryptUpdate C_EncryptFinal C_DecryptInit C_Decrypt
+"""
+_ORDER: Final = {name: place for place, name in enumerate(_FUNCTIONS.split())}
+"""Places of the functions in CK_FUNCTION_LIST."""
+
+
+class NativeError(Exception):
+    """What a function returned instead of CKR_OK.
+
+    Attributes:
+        code: The CK_RV.
+        function: Its name, such as ``C_Login``.
+    """
+
+    def __init__(self, code: int, function: str) -> None:
+        super().__init__(f"{function} returned {code:#x}")
+        self.code = code
+        self.function = function
+
+
+class _InitializeArgs(Structure):
+    _fields_ = (
+        ("create_mutex", c_void_p),
+        ("destroy_mutex", c_void_p),
+        ("lock_mutex", c_void_p),
+        ("unlock_mutex", c_void_p),
+        ("flags", c_ulong),
+        ("reserved", c_void_p),
+    )
+
+
+class _NssInitializeArgs(Structure):
+    # Network Security Services put their parameters before the reserved field (NSS, pkcs11t.h).
+    _fields_ = (
+        ("create_mutex", c_void_p),
+        ("destroy_mutex", c_void_p),
+        ("lock_mutex", c_void_p),
+        ("unlock_mutex", c_void_p),
+        ("flags", c_ulong),
+        ("parameters", c_char_p),
+        ("reserved", c_void_p),
+    )
+
+
+class _SessionInfo(Structure):
+    _fields_ = (
+        ("slot", c_ulong),
+        ("state", c_ulong),
+        ("flags", c_ulong),
+        ("device_error", c_ulong),
+    )
+
+
+class _Mechanism(Structure):
+    _fields_ = (("mechanism", c_ulong), ("parameter", c_void_p), ("length", c_ulong))
+
+
+class _GcmParams(Structure):
+    _fields_ = (
+        ("iv", c_void_p),
+        ("iv_bytes", c_ulong),
+        ("iv_bits", c_ulong),
+        ("aad", c_char_p),
+        ("aad_bytes", c_ulong),
+        ("tag_bits", c_ulong),
+    )
+
+
+class Native:
+    """The functions of one module, called directly.
+
+    Args:
+        library: The module as python-pkcs11 has loaded it. Its function list is used, and not one
+            that is fetched anew: p11-kit hands out another instance each time.
+
+    Raises:
+        PluginError: This python-pkcs11 keeps its function list somewhere else.
+    """
+
+    def __init__(self, library: Any) -> None:
+        pointers = BINDING.HasFuncList.__basicsize__ - object.__basicsize__
+        if pointers not in (sizeof(c_void_p), 3 * sizeof(c_void_p)):
+            raise PluginError(
+                "this version of python-pkcs11 is not known to kmscore",
+                hint="Install python-pkcs11 0.10",
+            )
+        self._list: int = c_void_p.from_address(id(library) + object.__basicsize__).value or 0
+        self._get_session_info = self._function("C_GetSessionInfo", c_ulong, POINTER(_SessionInfo))
+
+    def initialise(self, parameters: str) -> None:
+        """C_Initialize with locking by the operating system.
+
+        Args:
+            parameters: For NSS; empty for others.
+
+        Raises:
+            NativeError: The module refuses.
+        """
+        arguments: _InitializeArgs | _NssInitializeArgs = _InitializeArgs(flags=OS_LOCKING_OK)
+        if parameters:
+            arguments = _NssInitializeArgs(flags=OS_LOCKING_OK, parameters=parameters.encode())
+        self._call("C_Initialize", c_void_p)(ctypes.addressof(arguments))
+
+    def finalise(self) -> None:
+        """C_Finalize: every session of this process is gone."""
+        self._call("C_Finalize", c_void_p)(None)
+
+    def login(self, session: int, pin: bytes) -> None:
+        """C_Login as the user, for all sessions of this process with that token."""
+        self._call("C_Login", c_ulong, c_ulong, c_char_p, c_ulong)(session, USER, pin, len(pin))
+
+    def is_logged_in(self, session: int) -> bool:
+        """Whether the user is still logged in: if not, private keys are not found."""
+        info = _SessionInfo()
+        code = self._get_session_info(session, byref(info))
+        if code:
+            raise NativeError(code, "C_GetSessionInfo")
+        return info.state in USER_STATES
+
+    def gcm(self, session: int) -> Gcm:
+        """AES-GCM on a session."""
+        crypt = (c_ulong, c_char_p, c_ulong, c_void_p, c_void_p)
+        start = (c_ulong, c_void_p, c_ulong)
+        return Gcm(
+            session,
+            self._function("C_EncryptInit", *start),
+            self._function("C_Encrypt", *crypt),
+            self._function("C_DecryptInit", *start),
+            self._function("C_Decrypt", *crypt),
+        )
+
+    def _function(self, name: str, *arguments: Any) -> Any:
+        slot = self._list + _VERSION_BYTES + _ORDER[name] * sizeof(c_void_p)
+        return ctypes.CFUNCTYPE(c_ulong, *arguments)(c_void_p.from_address(slot).value or 0)
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        function = self._function(name, *arguments)
+
+        def call(*values: Any) -> None:
+            code = function(*values)
+            if code:
+                raise NativeError(code, name)
+
+        return call
+
+
+class Gcm:
+    """GCM with nonces of 96 and tags of 128 bits, on one session (SP 800-38D).
+
+    One thread at a time. Structures and buffer are kept, and no call asks for a size first: that
+    makes it quicker than the binding.
+    """
+
+    __slots__ = (
+        "_at_buffer",
+        "_at_length",
+        "_at_mechanism",
+        "_buffer",
+        "_decrypt",
+        "_decrypt_init",
+        "_encrypt",
+        "_encrypt_init",
+        "_length",
+        "_mechanism",
+        "_nonce",
+        "_params",
+        "_session",
+        "_size",
+    )
+
+    def __init__(
+        self, session: int, encrypt_init: Any, encrypt: Any, decrypt_init: Any, decrypt: Any
+    ) -> None:
+        self._session = session
+        self._encrypt_init, self._encrypt = encrypt_init, encrypt
+        self._decrypt_init, self._decrypt = decrypt_init, decrypt
+        # The token may write into the nonce, so it gets a copy.
+        self._nonce = ctypes.create_string_buffer(NONCE_BYTES)
+        self._params = _GcmParams(
+            iv=ctypes.addressof(self._nonce),
+            iv_bytes=NONCE_BYTES,
+            iv_bits=8 * NONCE_BYTES,
+            tag_bits=8 * TAG_BYTES,
+        )
+        self._mechanism = _Mechanism(
+            parameter=ctypes.addressof(self._params), length=sizeof(_GcmParams)
+        )
+        self._at_mechanism = ctypes.addressof(self._mechanism)
+        self._length = c_ulong()
+        self._at_length = ctypes.addressof(self._length)
+        self._reserve(8192)
+
+    @property
+    def nonce(self) -> bytes:
+        """The nonce after the last call: another one when the token makes its own."""
+        return self._nonce.raw
+
+    def encrypt(self, key: int, mechanism: int, nonce: bytes, data: bytes, aad: bytes) -> bytes:
+        """Ciphertext and tag.
+
+        Args:
+            key: The key's handle.
+            mechanism: CKM_AES_GCM, or a vendor's number with the same parameters.
+            nonce: 12 bytes that are never used again with that key.
+            data: Up to 65536 bytes.
+            aad: What is authenticated besides, not empty.
+
+        Raises:
+            NativeError: The token fails; the session must not be used again.
+        """
+        self._start(self._encrypt_init, "C_EncryptInit", key, mechanism, nonce, aad)
+        size = self._finish(self._encrypt, "C_Encrypt", data)
+        return self._output(size)
+
+    def decrypt(self, key: int, mechanism: int, nonce: bytes, data: bytes, aad: bytes) -> bytes:
+        """The plaintext of a ciphertext with its tag; arguments as in `encrypt`.
+
+        Raises:
+            NativeError: The token fails, or the tag is wrong; the session must not be used again.
+        """
+        self._start(self._decrypt_init, "C_DecryptInit", key, mechanism, nonce, aad)
+        size = self._finish(self._decrypt, "C_Decrypt", data)
+        plaintext = self._output(size)
+        ctypes.memset(self._buffer, 0, size)
+        return plaintext
+
+    def _start(
+        self, init: Any, name: str, key: int, mechanism: int, nonce: bytes, aad: bytes
+    ) -> None:
+        self._nonce.raw = nonce
+        params = self._params
+        params.aad = aad
+        params.aad_bytes = len(aad)
+        self._mechanism.mechanism = mechanism
+        code = init(self._session, self._at_mechanism, key)
+        if code:
+            raise NativeError(code, name)
+
+    def _finish(self, call: Any, name: str, data: bytes) -> int:
+        size = len(data)
+        if size + 64 > self._size:
+            self._reserve(size + 64)
+        self._length.value = self._size
+        code = call(self._session, data, size, self._at_buffer, self._at_length)
+        if code:
+            raise NativeError(code, name)
+        return self._length.value
+
+    def _output(self, size: int) -> bytes:
+        output: Any = self._buffer[:size]
+        return cast("bytes", output)
+
+    def _reserve(self, size: int) -> None:
+        self._size = size
+        self._buffer = ctypes.create_string_buffer(size)
+        self._at_buffer = ctypes.addressof(self._buffer)

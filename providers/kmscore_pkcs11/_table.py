@@ -1,0 +1,219 @@
+"""The provider's options as it uses them, its capability table, and what `doctor` shows of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kmscore.algorithms import (
+    TRAITS,
+    EncryptionAlgorithm,
+    KeySpec,
+    KeyUsage,
+    Origin,
+    SigningAlgorithm,
+    WrappingAlgorithm,
+)
+from kmscore.capabilities import Capabilities, Feature, KeyKind
+from kmscore.errors import ConfigError
+from kmscore_pkcs11 import _probe, _uri
+from kmscore_pkcs11._token import Identity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kmscore.plugin import Setting
+    from kmscore_pkcs11._probe import Abilities
+    from kmscore_pkcs11._token import Facts
+
+_DENIABLE: Final = frozenset(
+    str(each) for kind in (KeySpec, SigningAlgorithm, EncryptionAlgorithm, Feature) for each in kind
+) | {"IMPORT"}
+
+_NEED_SYMMETRIC: Final = frozenset(
+    {Feature.DATA_KEYS, Feature.RE_ENCRYPT, Feature.ROTATION, Feature.ROTATION_SCHEDULE}
+)
+
+
+def registry_path(setting: Setting) -> Path:
+    """Where the registry is: the option, or a file of this user under the provider's name."""
+    path = setting.options["path"]
+    if path is not None:
+        return Path(path)
+    from platformdirs import user_data_path
+
+    folder = user_data_path("kmscore")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / f"pkcs11-{setting.name}.db"
+
+
+def identity_of(options: Mapping[str, Any]) -> Identity:
+    """Which token the options mean.
+
+    Raises:
+        ConfigError: They name none, or name it twice, or the URI names more than a token.
+    """
+    label, serial, uri = options["token"], options["serial"], options["uri"]
+    if uri is None:
+        if not label and not serial:
+            raise ConfigError(
+                "a PKCS#11 provider needs token, serial or uri",
+                hint='For example: token = "prod"; see them with: pkcs11-tool -L --module …',
+            )
+        return Identity(label or "", serial or "")
+    if label or serial:
+        raise ConfigError("uri names the token already", hint="Leave token and serial out")
+    parts = _uri.parse(uri)
+    named = {name for name, value in zip(parts._fields, parts, strict=True) if value is not None}
+    if not named or not named <= {"token", "serial", "model", "manufacturer"}:
+        raise ConfigError(
+            "the provider's uri must name a token, and nothing else",
+            hint="Use token, serial, model and manufacturer, as in pkcs11:token=prod",
+        )
+    return Identity(
+        parts.token or "", parts.serial or "", parts.model or "", parts.manufacturer or ""
+    )
+
+
+def capabilities_of(
+    abilities: Abilities, facts: Facts, deny: Sequence[str], *, host_oaep: bool
+) -> Capabilities:
+    """The table: what the token does, less what is denied.
+
+    Raises:
+        ConfigError: Something unknown is denied.
+    """
+    unknown = sorted(set(deny) - _DENIABLE)
+    if unknown:
+        raise ConfigError(
+            f"deny names {unknown[0]!r}, which is no capability",
+            hint="Name key specs, algorithms or features, or IMPORT",
+        )
+    denied = frozenset(deny)
+    wrapping = frozenset(
+        each
+        for each in WrappingAlgorithm
+        if can_unwrap(abilities, each) and each not in denied and "IMPORT" not in denied
+    )
+    kinds = [
+        kind
+        for spec, traits in TRAITS.items()
+        if spec not in denied
+        for usage in traits.usages
+        if (kind := _kind(abilities, spec, usage, denied, wrapping, host_oaep)) is not None
+    ]
+    features = set(Feature)
+    if not any(TRAITS[kind.spec].is_symmetric for kind in kinds):
+        features -= _NEED_SYMMETRIC
+    if not wrapping:
+        features.discard(Feature.MATERIAL_EXPIRY)
+    if not abilities.can(_probe.RANDOM):
+        features -= {Feature.RANDOM, Feature.DATA_KEYS}
+    notes = {"token": facts.label, "model": f"{facts.manufacturer} {facts.model}"}
+    if host_oaep:
+        notes["RSAES_OAEP_SHA_256"] = "padding is taken off on this machine"
+    return Capabilities(
+        keys=tuple(kinds),
+        wrapping=wrapping,
+        features=frozenset(features) - denied,
+        notes=notes,
+    )
+
+
+def can_unwrap(abilities: Abilities, wrapping: WrappingAlgorithm) -> bool:
+    """Whether material that is wrapped so can be imported.
+
+    Not with PKCS #1 v1.5 on a token that makes random keys of garbage, so that nobody can tell.
+    """
+    if wrapping is WrappingAlgorithm.RSAES_PKCS1_V1_5 and not abilities.can(
+        _probe.EXPLICIT_REJECTION
+    ):
+        return False
+    return abilities.can(f"unwrap {wrapping}")
+
+
+def _kind(
+    abilities: Abilities,
+    spec: KeySpec,
+    usage: KeyUsage,
+    denied: frozenset[str],
+    wrapping: frozenset[WrappingAlgorithm],
+    host_oaep: bool,
+) -> KeyKind | None:
+    traits = TRAITS[spec]
+    if traits.is_symmetric:
+        if not (abilities.can(_probe.GCM) and abilities.can(spec)):
+            return None
+        origins = frozenset(Origin) if wrapping else frozenset({Origin.GENERATED})
+        return KeyKind(spec, usage, origins)
+    schemes = traits.signing if usage is KeyUsage.SIGN_VERIFY else traits.encryption
+    algorithms = frozenset(
+        each
+        for each in schemes
+        if each not in denied
+        and (abilities.can(each) or (host_oaep and each is EncryptionAlgorithm.RSAES_OAEP_SHA_256))
+    )
+    if not algorithms or not _has_spec(abilities, spec):
+        return None
+    return KeyKind(spec, usage, frozenset({Origin.GENERATED}), algorithms)
+
+
+def _has_spec(abilities: Abilities, spec: KeySpec) -> bool:
+    if spec is KeySpec.ED25519:
+        return abilities.can(spec) or abilities.can(_probe.ED25519_BY_OID)
+    return abilities.can(spec)
+
+
+_SHOWN: Final = (
+    ("AES_128", (KeySpec.AES_128, _probe.GCM)),
+    ("AES_256", (KeySpec.AES_256, _probe.GCM)),
+    *((spec.value, (spec.value,)) for spec in TRAITS if TRAITS[spec].family == "RSA"),
+    *((each.value, (each.value,)) for each in TRAITS[KeySpec.RSA_2048].signing),
+    *((each.value, (each.value,)) for each in TRAITS[KeySpec.RSA_2048].encryption),
+    ("EC_P256", (KeySpec.EC_P256,)),
+    ("EC_P384", (KeySpec.EC_P384,)),
+    *((f"import by {each}", (f"unwrap {each}",)) for each in WrappingAlgorithm),
+    ("random numbers", (_probe.RANDOM,)),
+    ("refuses disabled keys itself", (_probe.FLAGS,)),
+    ("restricts keys to their mechanisms", (_probe.ALLOWED,)),
+    ("keeps unextractable keys inside", (_probe.NEVER_WRAPPED,)),
+)
+
+
+def details_of(
+    abilities: Abilities, facts: Facts, path: Path, module: Path, capabilities: Capabilities
+) -> dict[str, str]:
+    """Facts for people: the token, and line by line what it does, or how it refused."""
+    details = {
+        "module": str(module),
+        "library": facts.library,
+        "token": f"{facts.label} (serial {facts.serial})",
+        "model": f"{facts.manufacturer} {facts.model}, firmware {facts.firmware}",
+        "flags": facts.flags,
+        "registry": str(path),
+    }
+    offered = {str(kind.spec) for kind in capabilities.keys}
+    offered |= {str(each) for kind in capabilities.keys for each in kind.algorithms}
+    offered |= {f"import by {each}" for each in capabilities.wrapping}
+    for name, needed in _SHOWN:
+        details[name] = _verdict(abilities, name, needed, offered)
+    ed25519 = (_probe.ED25519_BY_OID,) if abilities.can(_probe.ED25519_BY_OID) else ("ED25519",)
+    details["ED25519"] = _verdict(abilities, "ED25519", ed25519, offered)
+    for spec in (KeySpec.SM4, KeySpec.SM2):
+        details[spec] = "no: only with a profile of the vendor's numbers"
+    return details
+
+
+def _verdict(abilities: Abilities, name: str, needed: Sequence[str], offered: set[str]) -> str:
+    reasons = [abilities.found.get(each, "not tried") for each in needed]
+    reason = next((each for each in reasons if each), "")
+    if name in offered:
+        return f"on this machine: the token says {reason}" if reason else "yes"
+    if reason:
+        return f"no: {reason}"
+    if name == f"import by {WrappingAlgorithm.RSAES_PKCS1_V1_5}" and not abilities.can(
+        _probe.EXPLICIT_REJECTION
+    ):
+        return "no: garbage would become a random key"
+    is_capability = name.startswith("import by ") or name in _DENIABLE
+    return "no: denied, or of no use alone" if is_capability else "yes"

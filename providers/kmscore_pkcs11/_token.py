@@ -1,0 +1,471 @@
+"""A token: found by label and serial number, logged in once, and connected anew when it is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from pkcs11 import TokenFlag
+from pkcs11.exceptions import PKCS11Error
+
+from kmscore.errors import AuthenticationFailed, ConfigError, InternalError, KmsError, Unavailable
+from kmscore_pkcs11._errors import LOST, STALE, code_of, from_code, needs_self_check, translate
+from kmscore_pkcs11._native import NativeError
+from kmscore_pkcs11._sessions import Place, Pool, Session
+from kmscore_pkcs11._templates import attribute_mapper
+
+if TYPE_CHECKING:
+    from kmscore.plugin import Secret
+    from kmscore_pkcs11._module import Module
+
+Result = TypeVar("Result")
+Action = Callable[..., Result]
+"""What is done on a session: called with the session, the key's handle and its arguments."""
+
+FAILURES: Final = (PKCS11Error, NativeError)
+"""What a call to a token fails with."""
+
+ALREADY_LOGGED_IN: Final = 0x100
+PIN_INCORRECT: Final = 0xA0
+_POISONED: Final = frozenset({0x90, 0x91})
+"""An operation is active, or is not: the session is not in the state that we left it in."""
+
+_OF_INIT: Final = frozenset({0x07, 0x63, 0x68, 0x70, 0x71})
+"""What a token says when an operation begins, rather than later: of the mechanism and the key."""
+
+_INIT_OF: Final = {
+    "C_Decrypt": "C_DecryptInit",
+    "C_Encrypt": "C_EncryptInit",
+    "C_Sign": "C_SignInit",
+}
+
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 10.0
+"""Seconds between tries to connect to a lost token; calls meanwhile fail at once."""
+
+_SALT: Final = os.urandom(16)
+_REFUSED_PINS: Final[set[bytes]] = set()
+"""Hashes of PINs that were refused, with their tokens: three wrong tries lock many tokens."""
+
+
+class Identity(NamedTuple):
+    """Which token is meant; empty parts fit every token.
+
+    Attributes:
+        label: CKA_LABEL, up to 32 characters.
+        serial: The serial number, up to 16 characters.
+        model: The model, up to 16 characters.
+        manufacturer: Up to 32 characters.
+    """
+
+    label: str = ""
+    serial: str = ""
+    model: str = ""
+    manufacturer: str = ""
+
+    def fits(self, token: Any) -> bool:
+        """Whether that is the token, or one of them."""
+        there = (
+            token.label,
+            token.serial.decode("utf-8", "replace"),
+            token.model,
+            token.manufacturer_id,
+        )
+        return all(not wanted or wanted == found for wanted, found in zip(self, there, strict=True))
+
+    def __str__(self) -> str:
+        parts = zip(self._fields, self, strict=True)
+        return ", ".join(f"{name} {value!r}" for name, value in parts if value)
+
+
+class Facts(NamedTuple):
+    """What a token says of itself, for people and for the cache of what it can do.
+
+    Attributes:
+        label: Its label.
+        serial: Its serial number.
+        model: Its model.
+        manufacturer: Who made it.
+        firmware: Version of its firmware.
+        library: The module's description and version.
+        flags: Names of its flags.
+    """
+
+    label: str
+    serial: str
+    model: str
+    manufacturer: str
+    firmware: str
+    library: str
+    flags: str
+
+
+class Token:
+    """One token through one module. Safe to use from several threads, and after a fork.
+
+    Args:
+        module: The module.
+        identity: Which of its tokens.
+        pin: Where the user's PIN is; read for each login, and not kept.
+        max_sessions: Most sessions beside the one that holds the login.
+        patience: How long a call waits for a session, in seconds.
+
+    Attributes:
+        changing: Held while keys are changed on the token and in the registry.
+        pool: The sessions of the present login, or None before it.
+
+    Raises:
+        ConfigError: No token, or several, fit the description; the PIN cannot be read.
+        AuthenticationFailed: The token refuses the PIN, or is one wrong try away from locking.
+        Unavailable: The token cannot be reached.
+    """
+
+    def __init__(
+        self,
+        module: Module,
+        identity: Identity,
+        pin: Secret,
+        max_sessions: int,
+        patience: float = 30.0,
+    ) -> None:
+        self.module = module
+        self.identity = identity
+        self.changing = threading.RLock()
+        self.pool: Pool | None = None
+        self._pin = pin
+        self._max_sessions = max_sessions
+        self._patience = patience
+        self._login: Any = None
+        self._mapper = attribute_mapper()
+        self._pause = _FIRST_PAUSE
+        self._not_before = 0.0
+        self._closed = False
+        with module.lock:
+            module.attach(self)
+            try:
+                self._connect()
+            except BaseException:
+                module.detach(self)
+                raise
+
+    # --- Calls -------------------------------------------------------------------------------
+
+    def use(self, place: Place, function: str, action: Action[Result], *arguments: Any) -> Result:
+        """Do something with a key that may be done twice.
+
+        Args:
+            place: The key.
+            function: The PKCS#11 function that does it, for errors.
+            action: Called with a session, the key's handle and the arguments. Afterwards the
+                session must have no operation active.
+            arguments: What else it needs.
+
+        Raises:
+            KeyNotFound: The key is not on the token.
+            KmsError: As the token's answer is understood.
+        """
+        session = self._take()
+        try:
+            handle = session.handles.get(place) or session.find(place)
+            result = action(session, handle, *arguments)
+        except FAILURES as error:
+            pool = session.pool
+            pool.drop(session)
+            self._recover(error, function, pool, place)
+        except BaseException:
+            session.pool.drop(session)
+            raise
+        else:
+            session.pool.give(session)
+            return result
+        return self._once(place, function, action, arguments)
+
+    def ask(self, function: str, action: Action[Result], *arguments: Any) -> Result:
+        """Do something without a key that may be done twice; as `use`, without a handle."""
+        pool = self.pool
+        try:
+            return self._with(self._take(), action, arguments)
+        except FAILURES as error:
+            self._recover(error, function, pool, None)
+        try:
+            return self._with(self._take(), action, arguments)
+        except FAILURES as error:
+            raise explain(error, function) from error
+
+    def change(self, function: str, action: Action[Result], *arguments: Any) -> Result:
+        """Do something on a read-write session of its own, which is closed afterwards.
+
+        Args:
+            function: The PKCS#11 function that does it, for errors.
+            action: Called with the session and the arguments; again if the token was lost and
+                came back, so it looks first what is there.
+            arguments: What else it needs.
+        """
+        pool = self.pool
+        try:
+            return self._with(self._take(writable=True), action, arguments)
+        except FAILURES as error:
+            self._recover(error, function, pool, None)
+        try:
+            return self._with(self._take(writable=True), action, arguments)
+        except FAILURES as error:
+            raise explain(error, function) from error
+
+    def _once(
+        self, place: Place, function: str, action: Action[Result], arguments: tuple[Any, ...]
+    ) -> Result:
+        def with_handle(session: Session) -> Result:
+            return action(session, session.handles.get(place) or session.find(place), *arguments)
+
+        try:
+            return self._with(self._take(), with_handle, ())
+        except FAILURES as error:
+            raise explain(error, function) from error
+
+    def _with(self, session: Session, action: Action[Result], arguments: tuple[Any, ...]) -> Result:
+        try:
+            result = action(session, *arguments)
+        except BaseException:
+            session.pool.drop(session)
+            raise
+        if session.is_writable:
+            session.pool.drop(session)
+        else:
+            session.pool.give(session)
+        return result
+
+    def _take(self, *, writable: bool = False) -> Session:
+        if not writable:
+            with suppress(IndexError, AttributeError):
+                return self.pool.idle.pop()  # type: ignore[union-attr]
+        while True:
+            pool = self.pool
+            try:
+                if pool is None:
+                    raise IndexError
+                return pool.take_writable() if writable else pool.take()
+            except IndexError:
+                self._reconnect(pool)
+            except PKCS11Error as error:
+                if code_of(error) not in LOST:
+                    raise explain(error, "C_OpenSession") from error
+                self._reconnect(pool)
+
+    def _recover(
+        self, error: Exception, function: str, pool: Pool | None, place: Place | None
+    ) -> None:
+        """Make ready for another try after an error, or raise what it means."""
+        code = code_of_failure(error)
+        if code in LOST:
+            self._reconnect(pool)
+        elif code in STALE and place is not None and pool is not None:
+            pool.handles.pop(place, None)
+        elif code not in _POISONED:
+            raise explain(error, function) from error
+
+    # --- Connecting --------------------------------------------------------------------------
+
+    def is_logged_in(self) -> bool:
+        """Whether the login holds, for `health`; connects when nobody has yet."""
+
+        def ask(session: Session) -> bool:
+            return session.pool.is_logged_in(session.raw.handle)
+
+        return self.ask("C_GetSessionInfo", ask)
+
+    def facts(self) -> Facts:
+        """What the token says of itself now."""
+        with self.module.lock:
+            self.module.initialise()
+            token = self._find()
+            library = self.module.library
+            return Facts(
+                label=token.label,
+                serial=token.serial.decode("utf-8", "replace"),
+                model=token.model,
+                manufacturer=token.manufacturer_id,
+                firmware="{}.{}".format(*token.firmware_version),
+                library="{} {}.{}".format(library.library_description, *library.library_version),
+                flags=", ".join(str(flag.name) for flag in TokenFlag if token.flags & flag),
+            )
+
+    def mechanisms(self) -> list[int]:
+        """Numbers of the mechanisms that the token lists."""
+        with self.module.lock:
+            return [int(each) for each in self._find().slot.get_mechanisms()]
+
+    def mechanism_info(self, mechanism: Any) -> Any:
+        """What the token lists of a mechanism: smallest and largest key among others."""
+        with self.module.lock:
+            return self._find().slot.get_mechanism_info(mechanism)
+
+    def forget_login(self) -> None:
+        """Sessions and login are gone: the module was finalised, or this is a child process."""
+        self.pool = None
+        self._login = None
+
+    def close(self) -> None:
+        """Close all sessions, and with the last one of a process the login ends."""
+        with self.module.lock:
+            if self._closed:
+                return
+            self._closed = True
+            pool = self.pool
+            taken = pool.pause(1.0) if pool is not None else None
+            if pool is not None and taken is not None:
+                pool.close(taken)
+            if self._login is not None:
+                with suppress(PKCS11Error):
+                    self._login.close()
+            self.forget_login()
+            self.module.detach(self)
+
+    def _reconnect(self, lost: Pool | None) -> None:
+        """Connect again, unless another thread has done so since that login."""
+        with self.module.lock:
+            if self._closed:
+                raise InternalError("the provider was closed")
+            if self.pool is not None and self.pool is not lost:
+                return
+            wait = self._not_before - time.monotonic()
+            if wait > 0:
+                raise Unavailable(
+                    f"the token is not reachable; the next try is in {wait:.1f} s",
+                    hint="Check that the token is there, and its service runs",
+                )
+            try:
+                if self.pool is not None:
+                    self.module.restart()
+                self._connect()
+            except KmsError:
+                self._back_off()
+                raise
+            except FAILURES as error:
+                self._back_off()
+                raise explain(error, "C_Initialize") from error
+            self._pause = _FIRST_PAUSE
+
+    def _back_off(self) -> None:
+        self.module.end_unless_used()
+        self._not_before = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+    def _connect(self) -> None:
+        self.module.initialise()
+        try:
+            token = self._find()
+            self._require_tries(token)
+            login = token.open()
+        except PKCS11Error as error:
+            raise explain(error, "C_OpenSession") from error
+        try:
+            self._log_in(login, token)
+        except BaseException:
+            with suppress(PKCS11Error):
+                login.close()
+            raise
+        self._login = login
+        self.pool = Pool(
+            lambda writable: token.open(rw=writable, attribute_mapper=self._mapper),
+            self.module.native,
+            self._max_sessions,
+            self._patience,
+        )
+
+    def _find(self) -> Any:
+        try:
+            slots = self.module.library.get_slots(token_present=True)
+            tokens: list[Any] = []
+            for slot in slots:
+                with suppress(PKCS11Error):
+                    tokens.append(slot.get_token())
+        except PKCS11Error as error:
+            raise explain(error, "C_GetSlotList") from error
+        fitting = [token for token in tokens if self.identity.fits(token)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            serials = ", ".join(token.serial.decode("utf-8", "replace") for token in fitting)
+            raise ConfigError(
+                f"several tokens fit {self.identity}: serial numbers {serials}",
+                hint="Add serial to the configuration",
+            )
+        names = ", ".join(repr(token.label) for token in tokens if token.label) or "none"
+        raise Unavailable(f"there is no token with {self.identity}", hint=f"There are: {names}")
+
+    def _require_tries(self, token: Any) -> None:
+        flags = token.flags
+        if not flags & TokenFlag.TOKEN_INITIALIZED:
+            raise ConfigError("the token is not initialised", hint="Initialise it, and set its PIN")
+        if flags & TokenFlag.USER_PIN_LOCKED:
+            raise AuthenticationFailed(
+                "the token's user PIN is locked",
+                hint="Have the token's security officer set a new PIN",
+                code="CKF_USER_PIN_LOCKED",
+            )
+        if flags & TokenFlag.USER_PIN_FINAL_TRY:
+            raise AuthenticationFailed(
+                "one more wrong PIN would lock the token, so none is tried",
+                hint="Log in once with another tool, and the right PIN, to reset the count",
+                code="CKF_USER_PIN_FINAL_TRY",
+            )
+
+    def _log_in(self, session: Any, token: Any) -> None:
+        pin = self._pin.reveal()
+        spot = f"{self.module.path}\0{token.label}\0".encode() + token.serial + b"\0"
+        digest = hashlib.sha256(_SALT + spot + pin).digest()
+        if digest in _REFUSED_PINS:
+            raise AuthenticationFailed(
+                f"the token refused the PIN from {self._pin.source} before: it is not tried again",
+                hint="Correct the PIN, or start the process again if the token's PIN was changed",
+                code="CKR_PIN_INCORRECT",
+            )
+        try:
+            self.module.native.login(session.handle, pin)
+        except NativeError as error:
+            if error.code == ALREADY_LOGGED_IN:
+                # By another provider of this process: logins count for all sessions.
+                return
+            if error.code == PIN_INCORRECT:
+                _REFUSED_PINS.add(digest)
+            raise from_code(error.code, error.function) from error
+
+
+class Doubtful(Unavailable):
+    """A token failed to open something and does not say why: a trial tells whose fault it is.
+
+    It never leaves the provider.
+    """
+
+    def judged(self, *, token_works: bool, fault: KmsError) -> KmsError:
+        """What it means: the fault of what was to be opened when the token works."""
+        return fault if token_works else Unavailable(self.message, hint=self.hint, code=self.code)
+
+
+def code_of_failure(error: BaseException) -> int | None:
+    """The CK_RV behind a failure."""
+    return error.code if isinstance(error, NativeError) else code_of(error)
+
+
+def explain(error: BaseException, function: str) -> KmsError:
+    """The error of kmscore for a failure; to be raised from it.
+
+    Args:
+        error: What the binding raised, or a function returned.
+        function: The function that was called, where the binding does not say. It means the one
+            that begins the operation, too.
+    """
+    code = code_of_failure(error)
+    if isinstance(error, NativeError):
+        function = error.function
+    elif code in _OF_INIT and function in _INIT_OF:
+        function = _INIT_OF[function]
+    meant = from_code(code, function) if code is not None else translate(error, function)
+    if code is not None and needs_self_check(code, function):
+        return Doubtful(meant.message, hint=meant.hint, code=meant.code)
+    return meant
