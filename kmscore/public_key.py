@@ -140,7 +140,7 @@ class PublicKey:
         from cryptography.exceptions import UnsupportedAlgorithm
 
         try:
-            return bytes(self._key().encrypt(plaintext, _encryption_padding(scheme)))
+            return bytes(self._key().encrypt(plaintext, encryption_padding(scheme)))
         except UnsupportedAlgorithm as error:
             raise self._refused(scheme) from error
 
@@ -231,7 +231,8 @@ class PublicKey:
         return f"<PublicKey {self.spec} {self.fingerprint[:16]}>"
 
 
-def _encryption_padding(scheme: EncryptionAlgorithm) -> AsymmetricPadding:
+def encryption_padding(scheme: EncryptionAlgorithm) -> AsymmetricPadding:
+    """The padding of an RSA encryption scheme, for `cryptography`; MGF1 uses the scheme's hash."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding
 

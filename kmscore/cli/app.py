@@ -6,27 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from kmscore.cli.exit_codes import FAILED, INTERRUPTED, OK, UNAVAILABLE, USAGE, exit_code
 from kmscore.cli.session import DISK_FULL, Session, common_options, session_of
-from kmscore.errors import (
-    AuthenticationFailed,
-    ConfigError,
-    KmsError,
-    PluginError,
-    Throttled,
-    Timeout,
-    Unavailable,
-)
+from kmscore.errors import ConfigError, KmsError
 
 if TYPE_CHECKING:
     from kmscore.discovery import Plugins
-
-OK: Final = 0
-FAILED: Final = 1
-USAGE: Final = 2
-CONFIGURATION: Final = 3
-WRONG: Final = 4
-UNAVAILABLE: Final = 5
-INTERRUPTED: Final = 130
 
 COMMANDS: Final = {
     "audit": "auditing:audit",
@@ -184,15 +169,6 @@ def _os_error(error: OSError, session: Session) -> int:
     """Trouble with a file, or with standard output, which has no name."""
     text = f"{error.filename or 'standard output'}: {error.strerror}"
     return _report(text, "", session, UNAVAILABLE if error.errno in DISK_FULL else FAILED)
-
-
-def exit_code(error: KmsError) -> int:
-    """The exit code for an error of kmscore."""
-    if isinstance(error, ConfigError | PluginError | AuthenticationFailed):
-        return CONFIGURATION
-    if isinstance(error, Unavailable | Timeout | Throttled):
-        return UNAVAILABLE
-    return FAILED
 
 
 def _report(message: str, hint: str, session: Session, code: int) -> int:

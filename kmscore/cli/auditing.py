@@ -6,11 +6,9 @@ from pathlib import Path
 
 import click
 
+from kmscore.cli.exit_codes import WRONG
 from kmscore.cli.session import Session, common_options, pass_session
 from kmscore.errors import ConfigError
-
-WRONG = 4
-"""Exit code of a log that was altered."""
 
 
 @click.group()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kmscore.cli.exit_codes import UNAVAILABLE, WRONG, exit_code
 from kmscore.cli.keys import table
 from kmscore.cli.session import Session, common_options, pass_session
 from kmscore.errors import KmsError
@@ -113,8 +114,6 @@ def doctor(session: Session) -> int:
 
     The exit code is that of the worst that was found.
     """
-    from kmscore.cli.app import exit_code
-
     worst = 0
     checks: list[dict[str, Any]] = [_versions(), _sm2()]
     try:
@@ -173,7 +172,6 @@ def _sm2() -> dict[str, Any]:
 
 
 def _provider(session: Session, name: str) -> tuple[dict[str, Any], int]:
-    from kmscore.cli.app import UNAVAILABLE, exit_code
     from kmscore.client import connect
 
     label = f"provider {name}"
@@ -193,7 +191,6 @@ def _provider(session: Session, name: str) -> tuple[dict[str, Any], int]:
 
 def _audit(session: Session) -> tuple[dict[str, Any], int]:
     from kmscore.audit import verify_log
-    from kmscore.cli.app import WRONG, exit_code
 
     settings = session.config().audit
     if settings is None or not settings.path.exists():

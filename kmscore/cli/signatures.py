@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kmscore.algorithms import TRAITS, DigestAlgorithm, KeySpec, SigningAlgorithm, parse
+from kmscore.cli.exit_codes import WRONG
 from kmscore.cli.session import Session, common_options, pass_session
 from kmscore.cli.streams import (
     MAX_INPUT,
@@ -25,9 +26,6 @@ from kmscore.signing import DEFAULT_SM2_USER_ID, Digest, Message
 
 if TYPE_CHECKING:
     from kmscore.signing import Signable
-
-WRONG = 4
-"""Exit code of a wrong signature."""
 
 STREAMED = 1 << 20
 """Larger files are hashed as they are read, where the scheme permits."""

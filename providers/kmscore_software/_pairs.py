@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric import padding as pad
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, HashAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -25,6 +25,7 @@ from kmscore.algorithms import (
     WrappingAlgorithm,
 )
 from kmscore.errors import CiphertextInvalid, IntegrityError, InvalidRequest
+from kmscore.public_key import PublicKey, encryption_padding
 from kmscore.signing import Digest, hash_message
 
 if TYPE_CHECKING:
@@ -199,8 +200,6 @@ def load_verifier(spec: KeySpec, public: bytes, engine: Callable[[], Engine]) ->
     """A public key from the SubjectPublicKeyInfo that `generate` returned."""
     if spec is KeySpec.SM2:
         return Sm2Verifier(engine().public_key(public))
-    from kmscore.public_key import PublicKey
-
     return PublicKey.from_der(public)
 
 
@@ -217,16 +216,6 @@ def unwrap(private_key: bytes, wrapping: WrappingAlgorithm, wrapped: bytes) -> b
         return key.decrypt(wrapped, encryption_padding(EncryptionAlgorithm(wrapping.value)))
     except ValueError:
         return None
-
-
-def encryption_padding(algorithm: EncryptionAlgorithm) -> pad.AsymmetricPadding:
-    """The padding of an RSA encryption scheme; MGF1 uses the scheme's own hash."""
-    if algorithm is EncryptionAlgorithm.RSAES_PKCS1_V1_5:
-        return _PKCS1
-    # OAEP does not need collision resistance: SHA-1 is sound here (RFC 8017, B.1).
-    sha1 = algorithm is EncryptionAlgorithm.RSAES_OAEP_SHA_1
-    digest = SHA1() if sha1 else SHA256()  # noqa: S303
-    return pad.OAEP(pad.MGF1(digest), digest, None)
 
 
 def _parse(secret: bytes) -> PrivateKeyTypes:

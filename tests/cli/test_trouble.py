@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kmscore.cli import main
-from kmscore.cli.app import exit_code
+from kmscore.cli.exit_codes import exit_code
 from kmscore.cli.streams import whole_folder, write_file
 from kmscore.errors import (
     AuthenticationFailed,
