@@ -10,7 +10,7 @@ from kmscore.audit import AuditEvent, context_hashes, emit
 from kmscore.audit.event import ERROR, OK
 from kmscore.context import EMPTY, EncryptionContext
 from kmscore.errors import InternalError, KmsError, Unsupported
-from kmscore.spi import NOTHING
+from kmscore.spi import NOTHING, last_request_id, note_request_id
 
 if TYPE_CHECKING:
     from kmscore.audit import AuditLog
@@ -73,6 +73,7 @@ class Gate:
         """
         if not self._watched:
             return self._attempt(operation, key, replay, call, arguments)
+        note_request_id("")
         began = time.perf_counter()
         try:
             result = self._attempt(operation, key, replay, call, arguments)
@@ -138,7 +139,7 @@ class Gate:
             outcome=ERROR if error else OK,
             error=type(error).__name__ if error else "",
             duration=time.perf_counter() - began,
-            request_id=error.request_id if error else "",
+            request_id=error.request_id if error else last_request_id(),
             context=context_hashes(context) if context else NOTHING,
         )
         if self._hooks is not None:

@@ -24,6 +24,7 @@ from tencentcloud.kms.v20190118.kms_client import KmsClient
 from urllib3.exceptions import NewConnectionError
 
 from kmscore.errors import InternalError, KmsError, Throttled, Timeout, Unavailable
+from kmscore.spi import note_request_id
 from kmscore_tencent._errors import from_code
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ class Client:
         if isinstance(failure, dict):
             fault = cast("dict[str, Any]", failure)
             raise from_code(str(fault.get("Code")), action, str(content.get("RequestId") or ""))
+        note_request_id(str(content.get("RequestId") or ""))
         return content
 
     def _take(self) -> Any:

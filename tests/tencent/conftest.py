@@ -226,7 +226,7 @@ def connect(service):
     """Opens the provider on the scripted KMS; options of the provider, and of retry."""
     with ExitStack() as opened:
 
-        def connect(retry=None, clock=None, waits=None, **options):
+        def connect(retry=None, clock=None, waits=None, audit=None, **options):
             table = {
                 "type": "tencent",
                 "region": "ap-test",
@@ -239,6 +239,8 @@ def connect(service):
                 **options,
             }
             config = {"providers": {"cloud": table}, "retry": retry or {"max_attempts": 1}}
+            if audit:
+                config["audit"] = {"path": str(audit)}
             more = {"clock": clock} if clock else {}
             waits = [] if waits is None else waits
             return opened.enter_context(kmscore.connect(config=config, sleep=waits.append, **more))

@@ -1,5 +1,6 @@
 """What goes wrong on the way: each fault has its error, and no request is ever sent twice."""
 
+import json
 import logging
 import os
 import socket
@@ -125,6 +126,17 @@ def test_a_port_where_nobody_listens_is_unavailable(connect):
         port = unused.getsockname()[1]
     with pytest.raises(Unavailable, match="cannot be reached"):
         connect(endpoint=f"http://127.0.0.1:{port}").generate_random(3)
+
+
+def test_the_audit_trail_has_the_request_id_of_the_service(service, connect, say, tmp_path):
+    """Of what succeeded too: an event here is found again in the trail there."""
+    kms = connect(audit=tmp_path / "audit.jsonl")
+    service.prepare(say.answer(Plaintext="AAAA"), say.error("RequestLimitExceeded"))
+    kms.generate_random(3)
+    with pytest.raises(Throttled):
+        kms.generate_random(3)
+    events = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()[1:]]
+    assert [event["request_id"] for event in events] == [say.REQUEST_ID] * 2
 
 
 @pytest.mark.parametrize(

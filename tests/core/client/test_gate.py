@@ -11,6 +11,7 @@ from kmscore.client import Kms
 from kmscore.errors import KeyStateError, Throttled, Unavailable
 from kmscore.gate import Gate
 from kmscore.retry import Retrier, RetryPolicy
+from kmscore.spi import note_request_id
 
 
 class Listener:
@@ -50,6 +51,21 @@ def test_one_operation_is_one_event(watched, listener, recorder):
     assert encrypted.duration >= 0
     assert list(encrypted.context) == ["patient"]
     assert "Jane" not in repr(encrypted)
+
+
+def test_the_request_id_of_a_success_is_recorded(watched, listener, recorder, monkeypatch):
+    """Where the provider notes one, and with that operation alone."""
+    key = watched.create_key("AES_256")
+    encrypt = recorder.encrypt
+
+    def noting(*arguments):
+        note_request_id("r-7")
+        return encrypt(*arguments)
+
+    monkeypatch.setattr(recorder, "encrypt", noting)
+    key.encrypt(b"x")
+    key.describe()
+    assert [event.request_id for event in listener.events] == ["", "r-7", ""]
 
 
 def test_a_failure_is_an_event_too(watched, listener, recorder):
