@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -121,6 +121,9 @@ def run(arguments: list[str]) -> int:
     session = Session()
     try:
         result = app.main(arguments, "kmscore", standalone_mode=False, obj=session)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return USAGE
     except click.UsageError as error:
         # An option that click does not know kept it from looking at the others.
         session.json = session.json or "--json" in arguments
@@ -152,11 +155,7 @@ def _usage(error: click.UsageError, session: Session) -> int:
 
 def _kms_error(error: KmsError, session: Session) -> int:
     if session.json:
-        fields = {
-            name: getattr(error, name)
-            for name in ("message", "hint", "provider", "operation", "key", "code", "request_id")
-        }
-        _json({"error": {"type": type(error).__name__, **fields}})
+        _json(type(error).__name__, error)
     else:
         hint, error.hint = error.hint, ""
         click.echo(f"error: {error}", err=True)
@@ -173,7 +172,7 @@ def _os_error(error: OSError, session: Session) -> int:
 
 def _report(message: str, hint: str, session: Session, code: int) -> int:
     if session.json:
-        _json({"error": {"type": "Usage" if code == USAGE else "Error", "message": message}})
+        _json("Usage" if code == USAGE else "Error", KmsError(message, hint=hint))
     else:
         click.echo(f"error: {message}", err=True)
         if hint:
@@ -181,7 +180,9 @@ def _report(message: str, hint: str, session: Session, code: int) -> int:
     return code
 
 
-def _json(value: Any) -> None:
+def _json(kind: str, error: KmsError) -> None:
     import json
 
-    click.echo(json.dumps(value), err=True)
+    names = ("message", "hint", "provider", "operation", "key", "code", "request_id")
+    fields = {name: getattr(error, name) for name in names}
+    click.echo(json.dumps({"error": {"type": kind, **fields}}), err=True)

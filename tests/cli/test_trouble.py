@@ -320,3 +320,29 @@ def test_an_empty_name_is_not_the_default(cli, option, code):
     """A script whose variable is not set must not reach another keystore."""
     done = cli("keys", "list", option, "")
     assert (done.code, done.out) == (code, b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "code"),
+    [
+        (["keys", "show", "nobody"], "KeyNotFound", 1),
+        (["keys", "show"], "Usage", 2),
+        (["frobnicate"], "Usage", 2),
+    ],
+)
+def test_every_error_in_json_has_the_same_fields(cli, key, arguments, kind, code):
+    """As the page says, whether there is something in them or not."""
+    done = cli(*arguments, "--json")
+    error = json.loads(done.err)["error"]
+    assert (done.code, error["type"]) == (code, kind)
+    fields = ["message", "hint", "provider", "operation", "key", "code", "request_id"]
+    assert list(error) == ["type", *fields]
+    assert error["message"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["keys"], ["audit"]])
+def test_a_command_that_is_not_named_is_asked_for_with_the_help(cli, arguments):
+    """Which begins as help does, and is an error all the same."""
+    done = cli(*arguments)
+    assert (done.code, done.out) == (2, b"")
+    assert done.err.startswith("Usage: ")
