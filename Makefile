@@ -44,6 +44,7 @@ tokens:
 
 bench: $(VENV)/.tools  ## The table of speed goals
 	$(call need,test -e /usr/include/openssl/evp.h && command -v gcc,gcc libc6-dev libssl-dev)
+	$(call need,command -v age,age)
 	$(BIN)/python -m bench
 
 clean:  ## Remove all that was made here

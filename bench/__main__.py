@@ -9,10 +9,17 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import keystore, messages, peers, sm2, startup
+from bench import envelope_files, envelope_messages, keystore, messages, peers, sm2, startup
 from bench.harness import Row, show
 
-PARTS = {"messages": messages, "sm2": sm2, "startup": startup, "keystore": keystore}
+PARTS = {
+    "messages": messages,
+    "envelope_messages": envelope_messages,
+    "envelope_files": envelope_files,
+    "sm2": sm2,
+    "startup": startup,
+    "keystore": keystore,
+}
 
 
 def main() -> int:

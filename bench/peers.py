@@ -46,15 +46,15 @@ def _tink(text: bytes, context: Mapping[str, str]) -> Pair:
     return lambda: envelope.encrypt(text, aad), lambda: envelope.decrypt(sealed, aad)
 
 
-def _esdk(text: bytes, context: Mapping[str, str]) -> Pair:
-    import aws_encryption_sdk as sdk
+def local_provider(wrapping_key: bytes) -> Any:
+    """A master key provider of the AWS Encryption SDK with one key in memory."""
     from aws_encryption_sdk.identifiers import EncryptionKeyType, WrappingAlgorithm
     from aws_encryption_sdk.internal.crypto import WrappingKey
     from aws_encryption_sdk.key_providers.raw import RawMasterKeyProvider
 
     wrapping = WrappingKey(
         wrapping_algorithm=WrappingAlgorithm.AES_256_GCM_IV12_TAG16_NO_PADDING,
-        wrapping_key=os.urandom(32),
+        wrapping_key=wrapping_key,
         wrapping_key_type=EncryptionKeyType.SYMMETRIC,
     )
 
@@ -68,8 +68,14 @@ def _esdk(text: bytes, context: Mapping[str, str]) -> Pair:
 
     provider = Local()
     provider.add_master_key("bench")
+    return provider
+
+
+def _esdk(text: bytes, context: Mapping[str, str]) -> Pair:
+    import aws_encryption_sdk as sdk
+
     manager = sdk.CachingCryptoMaterialsManager(
-        master_key_provider=provider,
+        master_key_provider=local_provider(os.urandom(32)),
         cache=sdk.LocalCryptoMaterialsCache(10),
         max_age=3600.0,
         max_messages_encrypted=2**31,

@@ -18,6 +18,7 @@ class AesGcm(FrameCipher):
     def __init__(self, key: bytes) -> None:
         cipher = AESGCM(key)
         self._encrypt = cipher.encrypt
+        self._decrypt = cipher.decrypt
         self._encrypt_into = cipher.encrypt_into
         self._decrypt_into = cipher.decrypt_into
 
@@ -35,9 +36,16 @@ class AesGcm(FrameCipher):
             out[:] = bytes(len(out))
             raise IntegrityError("the message was altered") from error
 
-    def tag(self, iv: bytes, aad: bytes) -> bytes:
-        """The tag of nothing but associated data."""
-        return self._encrypt(iv, b"", aad)
+    def seal(self, iv: bytes, plaintext: memoryview | bytes, aad: bytes) -> bytes:
+        """Encrypt."""
+        return self._encrypt(iv, plaintext, aad)
+
+    def open(self, iv: bytes, sealed: memoryview | bytes, aad: bytes) -> bytes:
+        """Decrypt."""
+        try:
+            return self._decrypt(iv, sealed, aad)
+        except InvalidTag as error:
+            raise IntegrityError("the message was altered") from error
 
 
 class Sm4Gcm(FrameCipher):

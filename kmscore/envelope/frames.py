@@ -87,18 +87,15 @@ class Body:
             place += width
         return place
 
-    def seal_final(self, sequence: int, plaintext: memoryview | bytes, out: memoryview) -> int:
-        """Seal the final frame, of 0 to frame size bytes; returns how many bytes were written."""
+    def seal_final(self, sequence: int, plaintext: memoryview | bytes) -> bytes:
+        """Seal the final frame, of 0 to frame size bytes."""
         _check_sequence(sequence)
         number = sequence.to_bytes(4)
         iv = b"\x00\x00\x00\x00\x00\x00\x00\x00" + number
         size = len(plaintext)
-        end = FINAL_OVERHEAD + size
-        out[:FINAL_PREFIX_BYTES] = END + number + iv + size.to_bytes(4)
-        self._cipher.seal_into(
-            iv, plaintext, self._final + number + size.to_bytes(8), out[FINAL_PREFIX_BYTES:end]
-        )
-        return end
+        aad = self._final + number + size.to_bytes(8)
+        sealed = self._cipher.seal(iv, plaintext, aad)
+        return END + number + iv + size.to_bytes(4) + sealed
 
     def open(self, first: int, sealed: memoryview, out: memoryview) -> int:
         """Open whole regular frames, in order.
@@ -148,15 +145,15 @@ class Body:
         frames = self.regular_frames(sealed)
         place = frames * self.sealed_bytes
         extra = len(sealed) - place - FINAL_OVERHEAD
-        if extra < 0:
+        if extra < 0 or bytes(sealed[place : place + 4]) != END:
             raise IntegrityError("the message is cut off")
-        prefix = sealed[place : place + FINAL_PREFIX_BYTES]
-        extra -= final_size(prefix, frames + 1, self.frame_bytes)
+        size = int.from_bytes(sealed[place + FINAL_PREFIX_BYTES - 4 : place + FINAL_PREFIX_BYTES])
+        extra -= size
         if extra < 0:
             raise IntegrityError("the message is cut off")
         if extra:
             raise IntegrityError("the message goes on after its final frame")
-        return frames, len(sealed) - place - FINAL_OVERHEAD
+        return frames, size
 
     def regular_frames(self, sealed: memoryview) -> int:
         """How many regular frames there are before the end of the data or the final one."""
@@ -168,8 +165,8 @@ class Body:
             count += 1
         return count
 
-    def open_final(self, sequence: int, sealed: memoryview | bytes, out: memoryview) -> int:
-        """Open the final frame; returns how many bytes of ``out`` were written.
+    def open_final(self, sequence: int, sealed: memoryview | bytes) -> bytes:
+        """Open the final frame.
 
         Raises:
             IntegrityError: It is not the one that belongs here, or was altered.
@@ -178,16 +175,12 @@ class Body:
         if len(sealed) != FINAL_OVERHEAD + size:
             raise IntegrityError("the message is cut off, or goes on after its final frame")
         number = sequence.to_bytes(4)
+        iv = b"\x00\x00\x00\x00\x00\x00\x00\x00" + number
+        aad = self._final + number + size.to_bytes(8)
         try:
-            self._cipher.open_into(
-                b"\x00\x00\x00\x00\x00\x00\x00\x00" + number,
-                sealed[FINAL_PREFIX_BYTES:],
-                self._final + number + size.to_bytes(8),
-                out[:size],
-            )
+            return self._cipher.open(iv, sealed[FINAL_PREFIX_BYTES:], aad)
         except IntegrityError as error:
             raise IntegrityError("the final frame of the message was altered") from error
-        return size
 
 
 def open_single(cipher: FrameCipher, message_id: bytes, sealed: bytes) -> bytes:
@@ -197,15 +190,13 @@ def open_single(cipher: FrameCipher, message_id: bytes, sealed: bytes) -> bytes:
         IntegrityError: It was altered or cut off.
     """
     iv, length = sealed[:IV_BYTES], sealed[IV_BYTES:SINGLE_PREFIX_BYTES]
-    out = bytearray(max(0, len(sealed) - SINGLE_PREFIX_BYTES - TAG_BYTES))
-    if int.from_bytes(length) != len(out):
+    if int.from_bytes(length) != len(sealed) - SINGLE_OVERHEAD:
         raise IntegrityError("the message is cut off, or goes on after its body")
     aad = message_id + _SINGLE + b"\x00\x00\x00\x01" + length
     try:
-        cipher.open_into(iv, sealed[SINGLE_PREFIX_BYTES:], aad, memoryview(out))
+        return cipher.open(iv, sealed[SINGLE_PREFIX_BYTES:], aad)
     except IntegrityError as error:
         raise IntegrityError("the body of the message was altered") from error
-    return bytes(out)
 
 
 def final_size(prefix: memoryview | bytes, sequence: int, frame_bytes: int) -> int:

@@ -154,7 +154,7 @@ def header_tag(cipher: FrameCipher, raw: bytes) -> bytes:
     One message key tags one header in its life: a second tag under the same IV would reveal the
     authentication key. Other recipients therefore mean a new message id, and a new message key.
     """
-    return cipher.tag(_ZERO_IV, raw)
+    return cipher.seal(_ZERO_IV, b"", raw)
 
 
 def authenticate(header: Header, data_key: bytes | bytearray) -> FrameCipher:
@@ -168,7 +168,7 @@ def authenticate(header: Header, data_key: bytes | bytearray) -> FrameCipher:
         raise IntegrityError("the message was altered, or belongs to another data key")
     cipher = header.suite.cipher(key)
     try:
-        cipher.check(_ZERO_IV, header.tag, header.raw)
+        cipher.open(_ZERO_IV, header.tag, header.raw)
     except IntegrityError as error:
         raise IntegrityError("the header of the message was altered") from error
     return cipher
@@ -194,15 +194,16 @@ def cut_off() -> IntegrityError:
 class _Fields:
     """Takes one field after the other from the start of a message."""
 
-    __slots__ = ("_data", "place")
+    __slots__ = ("_data", "_size", "place")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self._size = len(data)
         self.place = 0
 
     def take(self, size: int) -> bytes:
         end = self.place + size
-        if end > len(self._data):
+        if end > self._size:
             if end > MAX_HEADER_BYTES:
                 raise IntegrityError("the header of the message is too long")
             raise Incomplete(end)
@@ -214,7 +215,13 @@ class _Fields:
         return int.from_bytes(self.take(size))
 
     def sized(self) -> bytes:
-        return self.take(int.from_bytes(self.take(2)))
+        """A field behind its length; most headers are such fields."""
+        place = self.place + 2
+        end = place + int.from_bytes(self._data[place - 2 : place])
+        if place > self._size or end > self._size:
+            return self.take(int.from_bytes(self.take(2)))
+        self.place = end
+        return self._data[place:end]
 
 
 def read_header(message: bytes) -> Header:
@@ -244,10 +251,12 @@ def read_header(message: bytes) -> Header:
     count = fields.number(2)
     if not 0 < count <= MAX_RECIPIENTS:
         raise IntegrityError(f"the message names {count} recipients")
-    recipients: list[EncryptedDataKey] = []
-    for _ in range(count):
-        provider_id = _text(fields.sized())
-        recipients.append(EncryptedDataKey(provider_id, fields.sized(), fields.sized()))
+    recipients = tuple(
+        [
+            EncryptedDataKey(_text(fields.sized()), fields.sized(), fields.sized())
+            for _ in range(count)
+        ]
+    )
     rest = fields.take(5 + COMMITMENT_BYTES)
     content_type, frame_bytes, commitment = rest[0], int.from_bytes(rest[1:5]), rest[5:]
     if content_type not in (FRAMED, NON_FRAMED) or (content_type == FRAMED) != bool(frame_bytes):

@@ -170,10 +170,9 @@ class EnvelopeEncryptor:
             self._ended = True
             raise InvalidRequest("there is less plaintext than was said")
         self._ended = True
-        out = bytearray(FINAL_OVERHEAD + len(self._held))
-        self._body.seal_final(self._next, bytes(self._held), memoryview(out))
+        final = self._body.seal_final(self._next, bytes(self._held))
         self._held.clear()
-        return rest + bytes(out)
+        return rest + final
 
 
 class EnvelopeDecryptor:
@@ -315,9 +314,7 @@ class EnvelopeDecryptor:
         if len(held) < end:
             self._wanted = end
             return b""
-        out = bytearray(end - FINAL_OVERHEAD)
-        body.open_final(self._next, bytes(held[:end]), memoryview(out))
-        return self._end(end, bytes(out))
+        return self._end(end, body.open_final(self._next, bytes(held[:end])))
 
     def _end(self, end: int, plaintext: bytes) -> bytes:
         """The body ends here; what follows is a signature, or too much."""

@@ -110,8 +110,7 @@ class EnvelopeReader(io.RawIOBase):
         else:
             sealed = self._take(FINAL_OVERHEAD + self._final)
             check_end(sealed[:FINAL_PREFIX_BYTES], number, self._final, self._body)
-            out = memoryview(bytearray(self._final))
-            self._body.open_final(number + 1, sealed, out)
+            out = memoryview(self._body.open_final(number + 1, sealed))
         self._plain = out
         self._frame = number
 

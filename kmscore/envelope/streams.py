@@ -138,7 +138,7 @@ class Sealing:
         # One frame more than a unit: the last one is kept, for it may turn out to be the final one.
         frames = max(1, UNIT_BYTES // self._body.frame_bytes) + 1
         self._plain = memoryview(bytearray(frames * self._body.frame_bytes))
-        self._sealed = memoryview(bytearray(frames * self._body.sealed_bytes + FINAL_OVERHEAD))
+        self._sealed = memoryview(bytearray(frames * self._body.sealed_bytes))
         self._filled = 0
         self._next = 1
         write_all(writer, memoryview(header))
@@ -166,12 +166,9 @@ class Sealing:
         step = self._body.frame_bytes
         regular = max(0, self._filled - 1) // step
         place = self._body.seal(self._next, self._plain[: regular * step], self._sealed)
-        place += self._body.seal_final(
-            self._next + regular,
-            self._plain[regular * step : self._filled],
-            self._sealed[place:],
-        )
         write_all(self._writer, self._sealed[:place])
+        rest = self._plain[regular * step : self._filled]
+        write_all(self._writer, memoryview(self._body.seal_final(self._next + regular, rest)))
 
     def _make_room(self) -> None:
         if self._filled < len(self._plain):
@@ -280,11 +277,9 @@ class Opening:
             if count < frames:
                 break
         filled = self._fill(sealed, filled, len(sealed))
-        self._final(writer, body, number, sealed[:filled], plain)
+        self._final(writer, body, number, sealed[:filled])
 
-    def _final(
-        self, writer: Writer, body: Body, number: int, rest: memoryview, plain: memoryview
-    ) -> None:
+    def _final(self, writer: Writer, body: Body, number: int, rest: memoryview) -> None:
         if bytes(rest[:4]) != END or len(rest) < FINAL_PREFIX_BYTES:
             raise cut_off()
         end = FINAL_OVERHEAD + final_size(rest[:FINAL_PREFIX_BYTES], number, body.frame_bytes)
@@ -292,8 +287,7 @@ class Opening:
             raise cut_off()
         if len(rest) > end:
             raise IntegrityError("the message goes on after its final frame")
-        done = body.open_final(number, rest, plain)
-        write_all(writer, plain[:done])
+        write_all(writer, memoryview(body.open_final(number, rest)))
 
     def _in_pieces(
         self,

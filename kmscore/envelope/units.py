@@ -73,20 +73,16 @@ def seal_file(
     if regular:
         frames = min(per_unit, regular)
         _run(unit, -(-regular // per_unit), frames * step, frames * width, threads, progress)
-    # The final frame goes out with the header when there is no other.
     rest = size - regular * step
-    lead = b"" if regular else header
-    out = bytearray(len(lead) + FINAL_OVERHEAD + rest)
-    out[: len(lead)] = lead
-    with memoryview(out) as view:
-        plain = bytearray(rest + 1)
-        if _read_up_to(reader, memoryview(plain), regular * step) != rest:
-            raise InvalidRequest("the file changed while it was being encrypted")
-        with memoryview(plain) as text:
-            body.seal_final(regular + 1, text[:rest], view[len(lead) :])
-        write_at(writer, view, start + regular * width if regular else 0)
+    plain = memoryview(bytearray(rest + 1))
+    if _read_up_to(reader, plain, regular * step) != rest:
+        raise InvalidRequest("the file changed while it was being encrypted")
+    final = body.seal_final(regular + 1, plain[:rest])
     if regular:
         write_at(writer, memoryview(header), 0)
+        write_at(writer, memoryview(final), start + regular * width)
+    else:
+        write_at(writer, memoryview(header + final), 0)
     if progress is not None:
         progress(rest)
 
@@ -119,9 +115,9 @@ def open_file(
     regular, final = layout(size - start, body)
     # The end is looked at first: a gigabyte need not be opened to find that it is missing.
     end = start + regular * width
-    prefix = bytearray(FINAL_PREFIX_BYTES)
-    read_at(reader, memoryview(prefix), end)
-    check_end(bytes(prefix), regular, final, body)
+    frame = memoryview(bytearray(FINAL_OVERHEAD + final))
+    read_at(reader, frame, end)
+    check_end(bytes(frame[:FINAL_PREFIX_BYTES]), regular, final, body)
     per_unit = max(1, UNIT_BYTES // step)
 
     def unit(number: int, plain: memoryview, sealed: memoryview) -> int:
@@ -135,11 +131,7 @@ def open_file(
     if regular:
         frames = min(per_unit, regular)
         _run(unit, -(-regular // per_unit), frames * step, frames * width, threads, progress)
-    frame, out = bytearray(FINAL_OVERHEAD + final), bytearray(final)
-    with memoryview(frame) as sealed, memoryview(out) as plain:
-        read_at(reader, sealed, end)
-        body.open_final(regular + 1, sealed, plain)
-        write_at(writer, plain, regular * step)
+    write_at(writer, memoryview(body.open_final(regular + 1, frame)), regular * step)
     if progress is not None:
         progress(final)
 

@@ -44,6 +44,8 @@ def encrypt(
     """
     with _view(plaintext, "plaintext") as data:
         header, body = _begin(len(data), keys, context, suite, cache)
+        if len(data) <= FRAME_BYTES:
+            return header + body.seal_final(1, data)
         return _filled(_sealed_size(header, len(data)), lambda out: _seal(header, body, data, out))
 
 
@@ -109,6 +111,8 @@ def decrypt(
         body = open_header(header, source_of(cache), openers, EncryptionContext.of(context))
         sealed = data[header.size :]
         frames, final = body.layout(sealed)
+        if not frames:
+            return body.open_final(1, sealed)
         size = frames * body.frame_bytes + final
         return _filled(size, lambda out: _open(body, frames, sealed, out))
 
@@ -239,7 +243,8 @@ def _seal(header: bytes, body: Body, data: memoryview, out: memoryview) -> None:
     if regular:
         place += body.seal(1, data[:end], out[place:])
         data = data[end:]
-    body.seal_final(regular + 1, data, out[place:])
+    final = body.seal_final(regular + 1, data)
+    out[place : place + len(final)] = final
 
 
 def _open(body: Body, frames: int, sealed: memoryview, out: memoryview) -> None:
@@ -247,7 +252,8 @@ def _open(body: Body, frames: int, sealed: memoryview, out: memoryview) -> None:
         end = frames * body.sealed_bytes
         done = body.open(1, sealed[:end], out)
         sealed, out = sealed[end:], out[done:]
-    body.open_final(frames + 1, sealed, out)
+    final = body.open_final(frames + 1, sealed)
+    out[: len(final)] = final
 
 
 def _filled(size: int, fill: Callable[[memoryview], object]) -> bytes:
@@ -260,7 +266,7 @@ def _filled(size: int, fill: Callable[[memoryview], object]) -> bytes:
 
 def _view(data: Buffer, what: str) -> memoryview:
     try:
-        return memoryview(data).cast("B")
+        return memoryview(data) if isinstance(data, bytes) else memoryview(data).cast("B")
     except TypeError as error:
         raise InvalidRequest(
             f"the {what} is a {type(data).__name__}", hint="Give bytes or another buffer"

@@ -89,7 +89,7 @@ def write(plaintext, context):
     )
     view = memoryview(out)
     place = body.seal(1, memoryview(plaintext)[: regular * FRAME_BYTES], view)
-    body.seal_final(regular + 1, plaintext[regular * FRAME_BYTES :], view[place:])
+    view[place:] = body.seal_final(regular + 1, plaintext[regular * FRAME_BYTES :])
     return header + bytes(out)
 
 

@@ -1,5 +1,6 @@
 """Messages in memory: round trips, recipients, and everything that must be refused."""
 
+import hmac
 import io
 
 import pytest
@@ -402,3 +403,12 @@ def test_inspection_and_errors_show_no_secret(key):
     (entry,) = cache._entries.values()
     assert any(entry.materials.data_key)
     assert repr(entry.materials) == "<Materials for 1 recipients>"
+
+
+@given(st.binary(max_size=64), st.binary(max_size=300))
+def test_keys_are_derived_with_hmac_as_python_knows_it(key, data):
+    """Our few lines of RFC 2104, for every key that can come up."""
+    from kmscore.envelope.suites import AES_256_GCM
+
+    assert AES_256_GCM.mac(key, data) == hmac.digest(key, data, "sha512")
+    assert AES_256_GCM.mac(bytearray(key), bytearray(data)) == hmac.digest(key, data, "sha512")
