@@ -63,7 +63,10 @@ class KeyLife(KeyHandle):
                 raise InvalidRequest("valid_to has no time zone", hint="Give an aware datetime")
             if Feature.MATERIAL_EXPIRY not in self._features:
                 raise Unsupported("imported material does not expire at this provider")
-            valid_to = valid_to.astimezone(UTC)
+            try:
+                valid_to = valid_to.astimezone(UTC)
+            except OverflowError as error:
+                raise InvalidRequest("valid_to is a year that no calendar has") from error
         # The same material under the same token has the same effect, however often it arrives.
         self._run(
             "import_key_material",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import suppress
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -13,10 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     wrong, 5 the provider is unavailable, 130 interrupted.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    if given in (["--version"], ["-V"]):
-        from kmscore import __version__
-
-        sys.stdout.write(f"kmscore {__version__}\n")
+    if given == ["--version"] and _tell_version():
         return 0
     # A process that lives for a moment has no garbage worth looking for, at its end least of all.
     gc.set_threshold(50_000)
@@ -28,3 +26,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     finally:
         gc.freeze()
+
+
+def _tell_version() -> bool:
+    """Whether it could be written; trouble with standard output is told where all is loaded."""
+    from kmscore import __version__
+
+    with suppress(OSError, AttributeError):  # it may be full, or None where it was closed
+        sys.stdout.write(f"kmscore {__version__}\n")
+        sys.stdout.flush()
+        return True
+    return False

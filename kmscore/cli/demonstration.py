@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import click
 
+from kmscore.cli.exit_codes import FAILED, OK
 from kmscore.cli.session import Session, common_options, pass_session
 
 
@@ -22,8 +24,13 @@ def demo(session: Session) -> int:
     from kmscore.config import find
     from kmscore.demo import MAKERS, run_demo
 
+    out = io.StringIO() if session.json else sys.stdout
     nothing_named = session.config_file is None and session.provider is None
     nothing_found = session.config_file is None and find() is None
     if nothing_named or (nothing_found and session.provider in MAKERS):
-        return 0 if run_demo(sys.stdout, provider=session.provider) else 1
-    return 0 if run_demo(sys.stdout, session.config(), session.provider) else 1
+        checks = run_demo(out, provider=session.provider)
+    else:
+        checks = run_demo(out, session.config(), session.provider)
+    ok = all(check.ok for check in checks)
+    session.show({"ok": ok, "checks": [check._asdict() for check in checks]}, "")
+    return OK if ok else FAILED

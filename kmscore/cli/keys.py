@@ -11,7 +11,7 @@ import click
 
 from kmscore.cli.session import Session, common_options, pass_session
 from kmscore.cli.streams import read_input, whole_folder, write_file
-from kmscore.errors import Unsupported
+from kmscore.errors import ConfigError, Unsupported
 
 if TYPE_CHECKING:
     from kmscore.spi import KeyInfo
@@ -247,6 +247,12 @@ def rewrap_root(session: Session, reference: str, passphrase: bool) -> None:
     from kmscore.secret import secret_of
 
     kind, _, target = reference.partition(":")
+    if kind not in ("env", "file", "prompt") or not target:
+        # It is not repeated: what stands there may be the secret itself.
+        raise ConfigError(
+            "--to must refer to a secret, not contain one",
+            hint="Write it as env:NAME, file:PATH or prompt:TEXT",
+        )
     secret = secret_of({kind: target}, where="--to", base=Path.cwd())
     kms = session.open()
     rewrap = getattr(kms.provider, "rewrap_root", None)

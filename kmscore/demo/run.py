@@ -11,7 +11,7 @@ from kmscore.client import connect
 from kmscore.config import AuditSettings
 from kmscore.demo import encryption, outside, ownership, signatures, trouble
 from kmscore.demo.scene import Scene
-from kmscore.demo.stage import Stage
+from kmscore.demo.stage import Check, Stage
 from kmscore.demo.throw_away import DEFAULT, throw_away
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from kmscore.config import Config
 
 
-def run_demo(out: TextIO, config: Config | None = None, provider: str | None = None) -> bool:
-    """Run the eight jobs; whether every check passed.
+def run_demo(out: TextIO, config: Config | None = None, provider: str | None = None) -> list[Check]:
+    """Run the eight jobs; what was checked, and whether it was right.
 
     Args:
         out: Where is told what happens.
@@ -40,10 +40,10 @@ def run_demo(out: TextIO, config: Config | None = None, provider: str | None = N
             _run_jobs(stage, folder, settings, provider, keep=config is None)
     stage.title("")
     if stage.failures:
-        stage.title(f"{stage.failures} of {stage.checks} checks FAILED")
+        stage.title(f"{stage.failures} of {len(stage.checks)} checks FAILED")
     else:
-        stage.title(f"all {stage.checks} checks passed")
-    return not stage.failures
+        stage.title(f"all {len(stage.checks)} checks passed")
+    return stage.checks
 
 
 def _run_jobs(

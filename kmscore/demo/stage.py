@@ -5,27 +5,45 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from kmscore.errors import KmsError
 
 GREEN, RED, DIM, BOLD, PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
 
 
-class Stage:
-    """Prints jobs and steps. A check that fails is shown, counted, and does not stop the rest.
+class Check(NamedTuple):
+    """Something that was looked at.
 
     Attributes:
-        failures: How many checks failed.
-        checks: How many checks were made.
+        job: Number of the job.
+        text: What was looked at.
+        ok: Whether it is right.
+    """
+
+    job: int
+    text: str
+    ok: bool
+
+
+class Stage:
+    """Prints jobs and steps. A check that fails is shown, kept, and does not stop the rest.
+
+    Attributes:
+        checks: What was found, in its order.
     """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._colours = out.isatty() and not os.environ.get("NO_COLOR")
         self._right, self._wrong = _marks(out)
-        self.failures = 0
-        self.checks = 0
+        self._job = 0
+        self.checks: list[Check] = []
+
+    @property
+    def failures(self) -> int:
+        """How many checks failed."""
+        return sum(not check.ok for check in self.checks)
 
     def title(self, text: str) -> None:
         """A line on its own."""
@@ -33,6 +51,7 @@ class Stage:
 
     def job(self, number: int, text: str) -> None:
         """The beginning of a job."""
+        self._job = number
         self._print("")
         self._print(self._paint(BOLD, f"{number}. {text}"))
 
@@ -42,12 +61,9 @@ class Stage:
 
     def check(self, text: str, ok: bool) -> None:
         """What was found, and whether it is right."""
-        self.checks += 1
-        if ok:
-            self._print(f"   {self._paint(GREEN, self._right)} {text}")
-        else:
-            self.failures += 1
-            self._print(f"   {self._paint(RED, self._wrong)} {text}")
+        self.checks.append(Check(self._job, text, ok))
+        colour, mark = (GREEN, self._right) if ok else (RED, self._wrong)
+        self._print(f"   {self._paint(colour, mark)} {text}")
 
     def refused(self, text: str, error: type[KmsError], call: Callable[[], object]) -> None:
         """Something that must be refused, with the error that it must be refused with."""

@@ -120,6 +120,15 @@ def test_import_parameters_that_cannot_be_written(cli, home):
     assert "get_import_parameters" not in events
 
 
+def test_an_expiry_before_all_calendars(cli, home):
+    """Midnight of the first day, in a zone where it is still the day before in UTC."""
+    cli("keys", "create", "--alias", "own", "--origin", "EXTERNAL")
+    (home / "f").write_bytes(b"x")
+    time = "0001-01-01T00:00:00+14:00"
+    done = cli("keys", "import", "own", "--material", "f", "--token", "f", "--valid-to", time)
+    assert (done.code, done.err) == (1, "error: valid_to is a year that no calendar has\n")
+
+
 @pytest.mark.parametrize("time", ["tomorrow", "2100-01-01T00:00:00", "99999999999999999999"])
 def test_an_expiry_that_is_no_time(cli, home, time):
     """A time without a zone means something else elsewhere."""
@@ -143,4 +152,8 @@ def test_another_root_key(cli, home, key, monkeypatch):
     first, rest = text.split('root_key = { env = "ROOT_KEY" }', 1)
     (home / "kms.toml").write_text(first + 'root_key = { file = "new" }' + rest)
     assert cli("decrypt", stdin=sealed).out == b"x"
-    assert cli("keys", "rewrap-root", "--to", "nonsense:x").code == 3
+    for wrong in ("nonsense:hunter2", "hunter2", "file:", ""):
+        refused = cli("keys", "rewrap-root", "--to", wrong)
+        assert refused.code == 3
+        assert "hunter2" not in refused.err
+        assert "env:NAME, file:PATH or prompt:TEXT" in refused.err

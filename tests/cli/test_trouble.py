@@ -196,7 +196,13 @@ def test_a_full_disk_under_a_large_output(process, key, home):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["keys", "list"], ["random", "9"], ["data-key", "--key", "orders", "--wrapped", "w"]],
+    [
+        ["keys", "list"],
+        ["random", "9"],
+        ["data-key", "--key", "orders", "--wrapped", "w"],
+        ["--version"],
+        ["--help"],
+    ],
 )
 def test_output_that_goes_to_a_full_disk(home, key, arguments):
     """Text or binary: the error says so, once, and the exit code too."""
