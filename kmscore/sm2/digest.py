@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import SM3, Hash
+
 from kmscore.encodings.curves import SM2, SM2_GENERATOR
 from kmscore.encodings.spki import sm2_point
-from kmscore.errors import InvalidRequest
+from kmscore.errors import InvalidRequest, Unsupported
 from kmscore.signing import MAX_SM2_USER_ID
 
 
 def sm3(*parts: bytes) -> bytes:
-    """The SM3 digest of the concatenation (GM/T 0004-2012), 32 bytes."""
-    from cryptography.hazmat.primitives.hashes import SM3, Hash
+    """The SM3 digest of the concatenation (GM/T 0004-2012), 32 bytes.
 
-    digest = Hash(SM3())
+    Raises:
+        Unsupported: This machine has no SM3.
+    """
+    try:
+        digest = Hash(SM3())
+    except UnsupportedAlgorithm as error:
+        raise Unsupported(
+            "the `cryptography` of this machine has no SM3",
+            hint="It may run in FIPS mode; install it with pip, whose build has it",
+        ) from error
     for part in parts:
         digest.update(part)
     return digest.finalize()

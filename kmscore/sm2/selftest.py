@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from kmscore.errors import KmsError, Unsupported
+from kmscore.sm2.digest import sm3
 from kmscore.sm2.engine import Engine
+
+# GM/T 0004-2012, annex A.1.
+_SM3_OF_ABC: Final = bytes.fromhex(
+    "66c7f0f462eeedd9d1f2d46bdc10e4e24167c4875cf2f7a2297da02b8f4ba8e0"
+)
 
 # GM/T 0003.5-2012 (= GB/T 32918.5-2017), annexes A.2 and C.2, in the layouts of GM/T 0009-2012.
 _D: Final = bytes.fromhex("3945208f7b2144b13f36e38ac6d39f95889393692860b51a42fb81ef4df7c5b8")
@@ -49,6 +55,7 @@ def check(engine: Engine) -> Engine:
 def _steps(engine: Engine) -> Iterator[tuple[str, bool]]:
     private, public = engine.private_key(_D), engine.public_key(_PUBLIC)
     yield "derive a public key", private.public_key == _PUBLIC
+    yield "digest with SM3", sm3(b"abc") == _SM3_OF_ABC
     yield "verify", public.verify(_E, _SIGNATURE)
     yield "refuse a wrong signature", not public.verify(_E[::-1], _SIGNATURE)
     yield "decrypt", private.decrypt(_CIPHERTEXT) == _PLAINTEXT

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from kmscore.encodings.curves import SM2_GENERATOR
 from kmscore.encodings.signature import signature_der
@@ -138,6 +139,22 @@ class TestSelfTest:
         """An engine with wrong results is refused, and the step is named."""
         with pytest.raises(Unsupported, match=r"OpenSSL 3.*cannot derive a public key"):
             check(Forgetful())
+
+    def test_another_sm3(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A wrong digest is found before anything is signed."""
+        monkeypatch.setattr("kmscore.sm2.selftest.sm3", always(bytes(32)))
+        with pytest.raises(Unsupported, match="cannot digest with SM3"):
+            check(OpenSSLEngine())
+
+    def test_no_sm3(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As in FIPS mode: SM2 is unsupported, and the reason is told."""
+
+        def refuse(_: object) -> None:
+            raise UnsupportedAlgorithm("sm3 is not supported by this backend")
+
+        monkeypatch.setattr("kmscore.sm2.digest.Hash", refuse)
+        with pytest.raises(Unsupported, match="has no SM3"):
+            check(OpenSSLEngine())
 
     def test_errors(self) -> None:
         """An engine that fails is refused."""
