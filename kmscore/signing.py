@@ -37,28 +37,35 @@ class Message:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Digest:
     """A digest that the caller computed.
 
     For SM2 it is e = SM3(Z ‖ M), 32 bytes, and not SM3(M) (GM/T 0003.2-2012, 6.1).
 
+    Args:
+        value: The digest.
+        algorithm: The hash that made it; its size is checked.
+
     Attributes:
         value: The digest.
-        algorithm: The hash that made it, or its name; its size is checked.
+        algorithm: The hash that made it.
     """
 
     value: bytes = field(repr=False)
-    algorithm: DigestAlgorithm = DigestAlgorithm.SHA_256
+    algorithm: DigestAlgorithm
 
-    def __post_init__(self) -> None:
-        _require_bytes(self.value, "digest")
-        object.__setattr__(self, "algorithm", parse(DigestAlgorithm, self.algorithm, "hash"))
-        if len(self.value) != self.algorithm.size:
+    def __init__(
+        self, value: bytes, algorithm: DigestAlgorithm | str = DigestAlgorithm.SHA_256
+    ) -> None:
+        _require_bytes(value, "digest")
+        made_by = parse(DigestAlgorithm, algorithm, "hash")
+        if len(value) != made_by.size:
             raise InvalidRequest(
-                f"the digest has {len(self.value)} bytes",
-                hint=f"{self.algorithm} gives {self.algorithm.size}",
+                f"the digest has {len(value)} bytes", hint=f"{made_by} gives {made_by.size}"
             )
+        object.__setattr__(self, "value", value)
+        object.__setattr__(self, "algorithm", made_by)
 
 
 Signable = Message | Digest

@@ -33,8 +33,7 @@ def test_messages_and_digests_are_bytes(value):
 
 def test_the_hash_of_a_digest_may_be_named():
     """As everywhere; what is no hash is refused."""
-    named: Any = "sha-384"
-    assert Digest(bytes(48), named) == Digest(bytes(48), DigestAlgorithm.SHA_384)
+    assert Digest(bytes(48), "sha-384") == Digest(bytes(48), DigestAlgorithm.SHA_384)
     for wrong in ("SHA_1", None, 32, hashlib.sha256):
         no_hash: Any = wrong
         with pytest.raises(InvalidRequest, match="SHA_256, SHA_384, SM3"):
