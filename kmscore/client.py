@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
+    from kmscore.audit import AuditEvent
     from kmscore.capabilities import Capabilities
     from kmscore.config import Config
     from kmscore.context import ContextLike
@@ -60,6 +61,19 @@ class Kms:
     def capabilities(self) -> Capabilities:
         """What the provider can do, as data."""
         return self._capabilities
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether a log or a plugin takes notice of what happens."""
+        return self._gate.is_watched
+
+    def record(self, event: AuditEvent) -> None:
+        """Tell the audit trail of something that did not reach the provider, such as a refusal.
+
+        Raises:
+            Unavailable: The audit log is to be complete, and cannot be written.
+        """
+        self._gate.record(event)
 
     def health(self) -> Health:
         """Whether the provider can serve now; never raises for that."""

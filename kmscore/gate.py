@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kmscore.audit import AuditEvent, context_hashes, emit
+from kmscore.audit.errand import ERRAND
 from kmscore.audit.event import ERROR, OK
 from kmscore.context import EMPTY, EncryptionContext
 from kmscore.errors import InternalError, KmsError, Unsupported
@@ -87,6 +88,22 @@ class Gate:
         self._report(operation, key or getattr(result, "key_id", ""), began, context, None)
         return result
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody takes notice of events."""
+        return self._watched
+
+    def record(self, event: AuditEvent) -> None:
+        """Tell the audit trail of an event.
+
+        Raises:
+            Unavailable: The log is to be complete, and cannot be written.
+        """
+        if self._hooks is not None:
+            emit(self._hooks, event)
+        if self._log is not None:
+            self._log.append(event)
+
     def close(self) -> None:
         """Finish the audit log."""
         if self._log is not None:
@@ -131,6 +148,11 @@ class Gate:
         context: EncryptionContext,
         error: KmsError | None,
     ) -> None:
+        errand = ERRAND.get()
+        request_id = error.request_id if error else last_request_id()
+        if errand is not None:
+            errand.recorded = True
+            request_id = request_id or errand.request_id
         event = AuditEvent(
             time=self._clock(),
             provider=self.provider,
@@ -139,13 +161,11 @@ class Gate:
             outcome=ERROR if error else OK,
             error=type(error).__name__ if error else "",
             duration=time.perf_counter() - began,
-            request_id=error.request_id if error else last_request_id(),
+            request_id=request_id,
             context=context_hashes(context) if context else NOTHING,
+            caller=errand.caller if errand else "",
         )
-        if self._hooks is not None:
-            emit(self._hooks, event)
-        if self._log is not None:
-            self._log.append(event)
+        self.record(event)
 
 
 def interface(provider: object, kind: type[Interface], name: str) -> Interface:

@@ -29,6 +29,7 @@ class AuditEvent(NamedTuple):
         request_id: The provider's id of the request, or empty.
         context: Keys of the encryption context, each with the first 16 bytes of the SHA-256 of
             its value in hex: enough to compare, not to read.
+        caller: On whose behalf it was done, where the process works for others, or empty.
     """
 
     time: float
@@ -40,6 +41,7 @@ class AuditEvent(NamedTuple):
     duration: float = 0.0
     request_id: str = ""
     context: Mapping[str, str] = NOTHING
+    caller: str = ""
 
 
 def context_hashes(context: EncryptionContext) -> dict[str, str]:

@@ -106,12 +106,13 @@ def event_fields(event: AuditEvent) -> str:
         context = ",".join(
             f"{_quoted(key)}:{_quoted(value)}" for key, value in event.context.items()
         )
+        caller = f',"caller":{_quoted(event.caller)}' if event.caller else ""
         return (
             f'"time":{event.time:.6f},"provider":{_quoted(event.provider)}'
             f',"operation":{_quoted(event.operation)},"key":{_quoted(event.key)}'
             f',"outcome":{_quoted(event.outcome)},"error":{_quoted(event.error)}'
             f',"duration":{event.duration:.6f},"request_id":{_quoted(event.request_id)}'
-            f',"context":{{{context}}}'
+            f',"context":{{{context}}}{caller}'
         )
     except (TypeError, ValueError, AttributeError) as error:
         raise InvalidRequest("a field of an audit event has the wrong type") from error

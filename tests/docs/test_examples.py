@@ -18,7 +18,7 @@ def test_the_page_on_errors_runs(follow):
 
 def test_the_page_on_the_command_line_runs(follow):
     """Every command in the order of the page."""
-    assert follow("docs/cli.md", configured=False) == 32
+    assert follow("docs/cli.md", configured=False) == 33
 
 
 def test_the_page_on_configuration_runs(follow):

@@ -1,0 +1,352 @@
+"""The front of the server: what happens to a request, step by step, before and after the API.
+
+In this order: method, authentication, version, action, region, parameters, faults, rate; then the
+API, which knows fields, values and states. What fails first is what the client is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from kmscore.audit.errand import ERRAND, Errand
+from kmscore_server.access_log import Entry
+from kmscore_server.api import ApiError, Call
+from kmscore_server.authentication import too_large
+from kmscore_server.faults import FaultKind
+from kmscore_server.message import Reply
+from kmscore_server.metrics import NO_ACTION
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from concurrent.futures import Executor, Future
+
+    from kmscore.client import Kms
+    from kmscore_server.access_log import AccessLog
+    from kmscore_server.api import Api
+    from kmscore_server.authentication import Authenticated, Authenticator
+    from kmscore_server.connection import Connection
+    from kmscore_server.faults import Fault, FaultScript
+    from kmscore_server.message import BadMessage, Head, Request
+    from kmscore_server.metrics import Metrics
+    from kmscore_server.rates import RateLimiter
+
+VERSION: Final = "2019-01-18"
+
+_REGION: Final = re.compile(r"[a-z]{2}(-[a-z0-9]{1,16}){1,3}", re.ASCII)
+_encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+
+
+class Rules(NamedTuple):
+    """What the front goes by.
+
+    Attributes:
+        actions: Every action that there is.
+        region: The region of requests that name none.
+        quick: Actions that are carried out at once on the thread of the event loop; all others
+            are done by the executor.
+    """
+
+    actions: frozenset[str]
+    region: str
+    quick: frozenset[str]
+
+
+class _Visit:
+    """A request on its way."""
+
+    __slots__ = ("action", "began", "done", "peer", "region", "request", "request_id", "secret_id")
+
+    def __init__(
+        self, request: Request, peer: Connection, done: Callable[[Reply | None], None]
+    ) -> None:
+        self.request = request
+        self.peer = peer
+        self.done = done
+        self.began = time.perf_counter()
+        self.request_id = _request_id()
+        self.action = NO_ACTION
+        self.region = ""
+        self.secret_id = ""
+
+
+class Front:
+    """Answers requests.
+
+    Args:
+        api: Carries actions out.
+        kms: The provider behind it, for health and the audit trail.
+        authenticator: Knows who sends requests.
+        rules: What it goes by.
+        loop: The event loop.
+        executor: Does what takes time.
+        metrics: Counts.
+        clock: Seconds since the epoch.
+        faults: What shall go wrong.
+        limiter: Says what is too much, or None.
+        log: The access log, or None.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        kms: Kms,
+        authenticator: Authenticator,
+        rules: Rules,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        executor: Executor,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        faults: FaultScript,
+        limiter: RateLimiter | None,
+        log: AccessLog | None,
+    ) -> None:
+        self._api = api
+        self._kms = kms
+        self._authenticator = authenticator
+        self._rules = rules
+        self._loop = loop
+        self._executor = executor
+        self._metrics = metrics
+        self._clock = clock
+        self._faults = faults
+        self._limiter = limiter
+        self._log = log
+
+    # --- What connections call ---------------------------------------------------------------
+
+    def answer(
+        self, request: Request, peer: Connection, done: Callable[[Reply | None], None]
+    ) -> None:
+        """Answer a request, at once or later."""
+        method = request.head.method
+        if method == "GET" and request.head.path in ("/healthz", "/metrics"):
+            self._look(request.head.path, done)
+            return
+        if method == "HEAD":
+            done(Reply(b"", 405))
+            return
+        visit = _Visit(request, peer, done)
+        try:
+            if method not in ("POST", "GET"):
+                raise ApiError("UnsupportedProtocol", "Only GET and POST are supported.")
+            asked = self._authenticator.authenticate(request)
+            visit.secret_id = asked.credential.secret_id
+            call = self._call(asked, visit)
+        except ApiError as error:
+            self._refuse(visit, error)
+            return
+        except Exception as error:  # noqa: BLE001 - a defect must not end the server
+            self._refuse(visit, _defect(error))
+            return
+        faults = tuple(self._faults.strike(call.action)) if self._faults else ()
+        delay = sum(fault.seconds for fault in faults)
+        if delay:
+            self._loop.call_later(delay, self._proceed, visit, call, faults)
+        else:
+            self._proceed(visit, call, faults)
+
+    def refuse(self, error: BadMessage) -> Reply:
+        """The answer to bytes that are no request."""
+        self._metrics.count(NO_ACTION, "InvalidRequest", 0.0)
+        refusal = ApiError("InvalidRequest", f"Bad request: {error.message}.")
+        return Reply(_error(_request_id(), refusal), error.status)
+
+    def refuse_size(self, head: Head, peer: Connection) -> Reply:
+        """The answer to a request whose body is too large."""
+        self._metrics.count(NO_ACTION, "RequestSizeLimitExceeded", 0.0)
+        return Reply(_error(_request_id(), too_large()))
+
+    # --- Steps -------------------------------------------------------------------------------
+
+    def _call(self, asked: Authenticated, visit: _Visit) -> Call:
+        if asked.version != VERSION:
+            raise _missing("Version", asked.version) or ApiError(
+                "NoSuchVersion", f"There is no version {asked.version[:32]!r}; use {VERSION}."
+            )
+        if asked.action not in self._rules.actions:
+            raise _missing("Action", asked.action) or ApiError(
+                "InvalidAction", f"There is no action {asked.action[:64]!r}."
+            )
+        visit.action = asked.action
+        if asked.region and not _REGION.fullmatch(asked.region):
+            raise ApiError("UnsupportedRegion", f"There is no region {asked.region[:32]!r}.")
+        visit.region = asked.region or self._rules.region
+        return Call(
+            asked.action, asked.parameters(), asked.credential, visit.region, visit.request_id
+        )
+
+    def _proceed(self, visit: _Visit, call: Call, faults: tuple[Fault, ...]) -> None:
+        """Let happen what shall go wrong, then what is left."""
+        fault = faults[-1] if faults else None
+        kind = fault.kind if fault else None
+        if fault is not None and kind is FaultKind.STATUS:
+            self._end(visit, "other", Reply(b"", fault.status))
+        elif kind is FaultKind.DROP:
+            self._end(visit, "dropped", None)
+        elif kind is FaultKind.THROTTLE or not self._admits(call):
+            refusal = f"The rate of requests for {call.action} exceeds its limit."
+            self._refuse(visit, ApiError("RequestLimitExceeded", refusal))
+        elif fault is not None and kind is FaultKind.ERROR:
+            self._refuse(visit, ApiError(fault.code, "A fault that was asked for."))
+        else:
+            self._work(visit, call, lose=kind is FaultKind.LOSE)
+
+    def _admits(self, call: Call) -> bool:
+        return self._limiter is None or self._limiter.admits(call.caller.uin, call.action)
+
+    def _work(self, visit: _Visit, call: Call, *, lose: bool) -> None:
+        if call.action in self._rules.quick:
+            self._finish(visit, *self._carry_out(call), lose=lose)
+            return
+
+        def finished(future: Future[tuple[str, bytes]]) -> None:
+            self._later(self._finish, visit, *future.result(), lose)
+
+        self._executor.submit(self._carry_out, call).add_done_callback(finished)
+
+    def _carry_out(self, call: Call) -> tuple[str, bytes]:
+        """Have the API do it; returns outcome and body. Runs on any thread, and never raises."""
+        errand = Errand(call.caller.secret_id, call.request_id)
+        token = ERRAND.set(errand)
+        try:
+            fields = self._api.handle(call)
+            body = _encode({"Response": {**fields, "RequestId": call.request_id}}).encode("ascii")
+            outcome = "ok"
+        except ApiError as error:
+            body = _error(call.request_id, error)
+            outcome = error.code
+        except Exception as error:  # noqa: BLE001 - a defect must not end the server
+            refusal = _defect(error)
+            body = _error(call.request_id, refusal)
+            outcome = refusal.code
+        finally:
+            ERRAND.reset(token)
+        if not errand.recorded and self._kms.is_audited:
+            unrecorded = self._record(call.action, errand.caller, call.request_id, outcome)
+            if unrecorded is not None:
+                return unrecorded.code, _error(call.request_id, unrecorded)
+        return outcome, body
+
+    def _later(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Call on the thread of the event loop."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            self._loop.call_soon_threadsafe(call, *arguments)
+
+    def _finish(self, visit: _Visit, outcome: str, body: bytes, lose: bool) -> None:
+        if lose:
+            self._end(visit, "dropped", None)
+        else:
+            self._end(visit, outcome, Reply(body))
+
+    def _refuse(self, visit: _Visit, error: ApiError) -> None:
+        """Answer what has not come as far as the API."""
+        if self._kms.is_audited:
+            error = (
+                self._record(visit.action, visit.secret_id, visit.request_id, error.code) or error
+            )
+        self._end(visit, error.code, Reply(_error(visit.request_id, error)))
+
+    def _end(self, visit: _Visit, outcome: str, reply: Reply | None) -> None:
+        seconds = time.perf_counter() - visit.began
+        self._metrics.count(visit.action, outcome, seconds)
+        if self._log is not None:
+            fields = visit.request.head.fields
+            client = fields.get("x-tc-requestclient") or fields.get("user-agent", "")
+            self._log.write(
+                Entry(
+                    round(self._clock(), 6),
+                    visit.request_id,
+                    visit.peer.address,
+                    visit.secret_id,
+                    visit.action,
+                    visit.region,
+                    client[:128],
+                    outcome,
+                    len(visit.request.body),
+                    round(seconds * 1000, 3),
+                )
+            )
+        visit.done(reply)
+
+    def _record(self, action: str, caller: str, request_id: str, outcome: str) -> ApiError | None:
+        """Tell the audit trail of a request that no provider has told it of.
+
+        Returns:
+            The refusal where nothing may happen unrecorded, and it cannot be recorded.
+        """
+        from kmscore.audit import AuditEvent
+        from kmscore.audit.event import ERROR, OK
+        from kmscore.errors import KmsError
+
+        event = AuditEvent(
+            time=self._clock(),
+            provider=self._kms.name,
+            operation=action,
+            key="",
+            outcome=OK if outcome == "ok" else ERROR,
+            error="" if outcome == "ok" else outcome,
+            request_id=request_id,
+            caller=caller,
+        )
+        try:
+            self._kms.record(event)
+        except KmsError:
+            return ApiError("InternalError", "The request cannot be recorded.")
+        return None
+
+    # --- Health and metrics ------------------------------------------------------------------
+
+    def _look(self, path: str, done: Callable[[Reply | None], None]) -> None:
+        if path == "/metrics":
+            text = self._metrics.text().encode()
+            done(Reply(text, content_type="text/plain; version=0.0.4; charset=utf-8"))
+            return
+
+        def finished(future: Future[bool]) -> None:
+            ok = future.exception() is None and future.result()
+            body, status = (b'{"status":"ok"}', 200) if ok else (b'{"status":"failing"}', 503)
+            self._later(done, Reply(body, status))
+
+        self._executor.submit(lambda: self._kms.health().ok).add_done_callback(finished)
+
+
+def _request_id() -> str:
+    """A random UUID (RFC 9562, version 4) as text, in half of the time that `uuid` takes."""
+    digits = os.urandom(16).hex()
+    return (
+        f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}"
+        f"-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
+    )
+
+
+def _missing(name: str, value: str) -> ApiError | None:
+    if value:
+        return None
+    return ApiError("MissingParameter", f"The request lacks the common parameter {name}.")
+
+
+def _error(request_id: str, error: ApiError) -> bytes:
+    fields: dict[str, Any] = {
+        "Error": {"Code": error.code, "Message": error.message},
+        "RequestId": request_id,
+    }
+    return _encode({"Response": fields}).encode("ascii")
+
+
+def _defect(error: Exception) -> ApiError:
+    """What a client is told of a defect: nothing that could be a secret."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else "?"
+    sys.stderr.write(f"kmscore serve: defect: {type(error).__name__} at {where}\n")
+    return ApiError("InternalError", "An internal error has occurred.")
