@@ -132,7 +132,7 @@ def _plain_cases(session: Session, law: Law, subject: Subject) -> Iterator[Item]
         if (
             case.kind is not None
             and not session.profile.every_size
-            and not is_small(case.kind.spec)
+            and not is_small(case.kind, subject.capabilities)
         ):
             detail = f"profile {session.profile.name} takes the smallest key of each family"
             item = item._replace(outcome=Outcome.NOT_RUN, detail=detail)

@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 from kmscore.algorithms import (
     TRAITS,
     EncryptionAlgorithm,
-    KeySpec,
     KeyUsage,
     Origin,
     SigningAlgorithm,
@@ -96,7 +95,7 @@ class Scope:
 
         def find(capabilities: Capabilities) -> Iterator[Case]:
             for case in self.find(capabilities):
-                if case.kind is None or is_small(case.kind.spec):
+                if case.kind is None or is_small(case.kind, capabilities):
                     yield case
 
         return replace(self, find=find)
@@ -236,9 +235,11 @@ HASHED: Final = tuple(scheme for scheme in SigningAlgorithm if scheme.digest is 
 """Signature schemes that can be given a digest."""
 
 
-def is_small(spec: KeySpec) -> bool:
-    """Whether a spec is the smallest of its family, which a short profile is content with."""
-    family = TRAITS[spec].family
+def is_small(kind: KeyKind, capabilities: Capabilities) -> bool:
+    """Whether it is the provider's smallest key of its family: short profiles try no other."""
+    family, bits = TRAITS[kind.spec].family, TRAITS[kind.spec].bits
     return not any(
-        other.family == family and other.bits < TRAITS[spec].bits for other in TRAITS.values()
+        TRAITS[other.spec].family == family and TRAITS[other.spec].bits < bits
+        for other in capabilities.keys
+        if other.usage is kind.usage
     )

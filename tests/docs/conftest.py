@@ -48,13 +48,17 @@ class Reader:
             "PYTHONPATH": str(folder),
         }
 
+    def blocks(self) -> list[Block]:
+        """All that the page shows, in its order."""
+        return read_blocks(self.page)
+
     def follow(self) -> int:
         """Write the files that the page shows, then do the rest of it from top to bottom.
 
         Returns:
             How many blocks that was.
         """
-        shown = read_blocks(self.page)
+        shown = self.blocks()
         files = [block for block in shown if block.file]
         for block in files:
             self.write(block)
@@ -143,3 +147,9 @@ def follow(tmp_path, monkeypatch):
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
             del sys.modules[name]
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Opens a page in an empty folder, to be followed step by step."""
+    return lambda name: Reader(tmp_path, ROOT / name)
