@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ class Client:
     """Sends one request at a time per thread; the core repeats what may be repeated."""
 
     def __init__(self, setting: Setting) -> None:
+        # boto3 logs requests and answers, plaintexts included, at the level DEBUG.
+        logging.getLogger("botocore").setLevel(logging.INFO)
         options = setting.options
         endpoint = options["endpoint"]
         if endpoint is not None:

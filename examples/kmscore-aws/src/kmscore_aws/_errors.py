@@ -35,6 +35,11 @@ from kmscore.errors import (
     Unsupported,
 )
 
+
+class NamesNoKey(AccessDenied):
+    """A ciphertext names no key that there is, or none that these credentials may use."""
+
+
 _CLASSES: Final[dict[str, type[KmsError]]] = {
     "AccessDeniedException": AccessDenied,
     "AlreadyExistsException": AlreadyExists,
@@ -63,6 +68,8 @@ _CLASSES: Final[dict[str, type[KmsError]]] = {
     "ValidationException": InvalidRequest,
 }
 
+_OPENING: Final = ("Decrypt", "ReEncrypt")
+
 _STATES: Final = {"DisabledException": KeyState.DISABLED, "KMSInvalidStateException": None}
 
 _TEXTS: Final[dict[type[KmsError], tuple[str, str]]] = {
@@ -70,8 +77,13 @@ _TEXTS: Final[dict[type[KmsError], tuple[str, str]]] = {
     AuthenticationFailed: ("AWS does not accept the credentials", "Check them, and the clock"),
     KeyNotFound: ("there is no such key", "See what there is with: kmscore keys list"),
     Throttled: ("too many requests", ""),
+    NamesNoKey: ("the ciphertext names no key that there is", ""),
     Unavailable: ("AWS cannot serve now", "Try again later"),
 }
+
+
+_FORBIDDEN: Final = "is not authorized"
+"""What a refusal by IAM or a key policy says; AWS has no other code for a key that is not there."""
 
 
 def code_of(error: ClientError) -> str:
@@ -113,6 +125,10 @@ def _answered(error: ClientError) -> KmsError:
     if kind is None:
         return InternalError("AWS answered with an error", code=code, request_id=request_id)
     if kind is CiphertextInvalid:
-        return CiphertextInvalid(code=code, request_id=request_id)
+        # Always in the same words, and without an id that would tell two failures apart.
+        return CiphertextInvalid()
+    refusal = str(error.response["Error"].get("Message", ""))
+    if kind is AccessDenied and error.operation_name in _OPENING and _FORBIDDEN not in refusal:
+        kind = NamesNoKey
     text, hint = _TEXTS.get(kind, ("AWS refused the request", "Look the code up in the API pages"))
     return kind(text, hint=hint, code=code, request_id=request_id)

@@ -14,8 +14,9 @@ from kmscore.errors import (
     KeyNotFound,
     KeyStateError,
     KmsError,
+    Unsupported,
 )
-from kmscore.signing import Digest
+from kmscore.signing import Digest, hash_message
 from kmscore.spi import (
     Asymmetric,
     DataKey,
@@ -32,6 +33,7 @@ from kmscore.spi import (
 )
 from kmscore_aws import _vocabulary as words
 from kmscore_aws._client import Client
+from kmscore_aws._errors import NamesNoKey
 
 if TYPE_CHECKING:
     from kmscore.algorithms import EncryptionAlgorithm, SigningAlgorithm
@@ -99,6 +101,8 @@ class AwsProvider(Provider, RandomSource, KeyManager, Symmetric, Asymmetric, Sig
 
     def create_key(self, new: NewKey) -> KeyInfo:
         """A key, and then its alias: AWS has no call for both."""
+        if new.spec not in words.SPECS or new.origin is not Origin.GENERATED:
+            raise Unsupported(f"no {new.origin} {new.spec} keys here", hint="See the table of keys")
         if new.alias is not None:
             self._require_free(new.alias)
         answer = self._client.call(
@@ -194,11 +198,11 @@ class AwsProvider(Provider, RandomSource, KeyManager, Symmetric, Asymmetric, Sig
             answer = self._client.call(
                 "decrypt", CiphertextBlob=ciphertext, EncryptionContext=dict(context.items), **named
             )
-        except (KeyNotFound, InvalidRequest) as error:
+        except (KeyNotFound, InvalidRequest, NamesNoKey) as error:
             # Whatever is wrong with a ciphertext is one and the same error.
             if key_id is not None and isinstance(error, KeyNotFound):
                 self._metadata(key_id)
-            raise CiphertextInvalid(code=error.code, request_id=error.request_id) from error
+            raise CiphertextInvalid from error
         return Decrypted(_id(answer["KeyId"]), bytes(answer["Plaintext"]))
 
     def generate_data_key(self, key_id: str, length: int, context: EncryptionContext) -> DataKey:
@@ -221,13 +225,16 @@ class AwsProvider(Provider, RandomSource, KeyManager, Symmetric, Asymmetric, Sig
         context: EncryptionContext,
     ) -> bytes:
         """Inside of AWS: the plaintext does not come out."""
-        answer = self._client.call(
-            "re_encrypt",
-            CiphertextBlob=ciphertext,
-            SourceEncryptionContext=dict(source.items),
-            DestinationKeyId=key_id,
-            DestinationEncryptionContext=dict(context.items),
-        )
+        try:
+            answer = self._client.call(
+                "re_encrypt",
+                CiphertextBlob=ciphertext,
+                SourceEncryptionContext=dict(source.items),
+                DestinationKeyId=key_id,
+                DestinationEncryptionContext=dict(context.items),
+            )
+        except NamesNoKey as error:
+            raise CiphertextInvalid from error
         return bytes(answer["CiphertextBlob"])
 
     # --- Key pairs ---------------------------------------------------------------------------
@@ -251,7 +258,10 @@ class AwsProvider(Provider, RandomSource, KeyManager, Symmetric, Asymmetric, Sig
     def sign(self, key_id: str, algorithm: SigningAlgorithm, data: Signable) -> bytes:
         """RSA and ECDSA; AWS's ECDSA signatures are DER, and its PSS salts as long as the hash."""
         answer = self._client.call(
-            "sign", KeyId=key_id, SigningAlgorithm=words.SIGNING[algorithm], **_input(data)
+            "sign",
+            KeyId=key_id,
+            SigningAlgorithm=words.SIGNING[algorithm],
+            **_input(data, algorithm),
         )
         return bytes(answer["Signature"])
 
@@ -265,7 +275,7 @@ class AwsProvider(Provider, RandomSource, KeyManager, Symmetric, Asymmetric, Sig
                 KeyId=key_id,
                 SigningAlgorithm=words.SIGNING[algorithm],
                 Signature=signature,
-                **_input(data),
+                **_input(data, algorithm),
             )
         except KmsError as error:
             if error.code == "KMSInvalidSignatureException":
@@ -311,7 +321,10 @@ def _state_error(key_id: str, state: KeyState, operation: str, hint: str) -> Key
     )
 
 
-def _input(data: Signable) -> dict[str, Any]:
+def _input(data: Signable, algorithm: SigningAlgorithm) -> dict[str, Any]:
+    if not isinstance(data, Digest) and not data.data:
+        # AWS takes no empty message, but its digest.
+        data = hash_message(data, algorithm, b"")
     if isinstance(data, Digest):
         return {"Message": data.value, "MessageType": "DIGEST"}
     return {"Message": data.data, "MessageType": "RAW"}
