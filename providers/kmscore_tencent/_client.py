@@ -154,8 +154,6 @@ class Client:
         outer, _here.calling = getattr(_here, "calling", False), True
         try:
             answer = client.call_json(action, fields, options=options)
-        except KmsError:
-            raise  # of who fetched credentials
         except TencentCloudSDKException as error:
             raise _translate(error, action, client.request.conn) from error
         except requests.RequestException as error:

@@ -252,18 +252,36 @@ def test_closing_ends_the_connections(service, connect, say):
     service._threads[1].join()
 
 
+def test_a_connection_in_use_is_closed_afterwards(service, connect, say):
+    """A provider that is closed meanwhile keeps nothing open."""
+    kms = connect()
+
+    def reply(_):
+        kms.close()
+        return say.answer(Plaintext="AAAA")
+
+    service.always(reply)
+    kms.generate_random(3)
+    service._threads[1].join()
+
+
 def test_nothing_of_a_request_is_logged(service, connect, caplog, say):
     """Though the SDK would log all of it at level DEBUG."""
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, logger="tencentcloud_sdk_common")
+    granted = {"TmpSecretId": "AKIDrole", "TmpSecretKey": "k", "Token": "rolenotatoken"}
     service.prepare(
-        say.answer(KeyMetadata=say.metadata()), say.answer(CiphertextBlob="x", KeyId="k")
+        say.answer(Credentials=granted, ExpiredTime=99999999999),
+        say.answer(KeyMetadata=say.metadata()),
+        say.answer(CiphertextBlob="x", KeyId="k"),
     )
-    kms = connect(credentials=temporary(say))
+    role = {"role_arn": "a-role"}
+    kms = connect(credentials=temporary(say), assume_role=role, sts_endpoint=service.url)
     kms.key(say.KEY_ID).encrypt(b"a plaintext that nobody may see")
     logged = "\n".join(record.getMessage() for record in caplog.records)
-    for secret in (say.SECRET_ID, say.SECRET_KEY, say.TOKEN, "YSBwbGFpbnRleHQ"):
+    for secret in (say.SECRET_ID, say.SECRET_KEY, say.TOKEN, "YSBwbGFpbnRleHQ", "AKIDrole"):
         assert secret not in logged
+    assert "rolenotatoken" not in logged
 
 
 def temporary(say):
