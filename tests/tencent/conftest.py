@@ -118,6 +118,12 @@ class Service:
         """The actions that were asked for."""
         return [request.action for request in self.requests]
 
+    def has_ended(self, connection):
+        """Whether a connection is over, or soon is."""
+        thread = self._threads[connection]
+        thread.join(10)
+        return not thread.is_alive()
+
     def close(self):
         """Stop, and wait for every thread."""
         self._over.set()

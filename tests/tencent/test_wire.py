@@ -65,7 +65,7 @@ def test_a_connection_that_the_service_closed_meanwhile_is_replaced(service, kms
     closing = say.answer(Plaintext="AAAA")._replace(then_close=True)
     service.prepare(closing, say.answer(Plaintext="AAAA"))
     kms.generate_random(3)
-    service._threads[1].join()
+    assert service.has_ended(1)
     kms.generate_random(3)
     assert [request.connection for request in service.requests] == [1, 2]
 
@@ -249,7 +249,7 @@ def test_closing_ends_the_connections(service, connect, say):
     kms.generate_random(3)
     kms.close()
     kms.close()
-    service._threads[1].join()
+    assert service.has_ended(1)
 
 
 def test_a_connection_in_use_is_closed_afterwards(service, connect, say):
@@ -262,7 +262,7 @@ def test_a_connection_in_use_is_closed_afterwards(service, connect, say):
 
     service.always(reply)
     kms.generate_random(3)
-    service._threads[1].join()
+    assert service.has_ended(1)
 
 
 def test_nothing_of_a_request_is_logged(service, connect, caplog, say):
