@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from kmscore.config import Config
+from kmscore.demo.local_server import local_server
 from kmscore.errors import Unsupported
 
 Table = dict[str, Any]
@@ -94,7 +95,7 @@ def _variable(name: str, value: str) -> Generator[None]:
 
 
 MAKERS: Final[MappingProxyType[str, Callable[[Path], AbstractContextManager[Table]]]] = (
-    MappingProxyType({DEFAULT: _software, "hsm": _softhsm})
+    MappingProxyType({DEFAULT: _software, "hsm": _softhsm, "cloud-local": local_server})
 )
 """What can be made, by the name that ``kmscore demo --provider`` takes."""
 
