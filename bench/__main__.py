@@ -9,7 +9,16 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import envelope_files, envelope_messages, keystore, messages, peers, sm2, startup
+from bench import (
+    envelope_files,
+    envelope_messages,
+    keystore,
+    messages,
+    peers,
+    sm2,
+    startup,
+    tencent,
+)
 from bench.harness import Row, show
 
 PARTS = {
@@ -19,6 +28,7 @@ PARTS = {
     "sm2": sm2,
     "startup": startup,
     "keystore": keystore,
+    "tencent": tencent,
 }
 
 

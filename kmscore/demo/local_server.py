@@ -43,11 +43,12 @@ permissions = ["all"]
 
 
 @contextmanager
-def local_server(folder: Path) -> Generator[dict[str, Any]]:
+def local_server(folder: Path, *options: str) -> Generator[dict[str, Any]]:
     """Start a server on a free loopback port, and stop it at the end.
 
     Args:
         folder: For its files.
+        options: More of the command's options.
 
     Returns:
         The table of a provider of the type ``tencent`` that speaks to it.
@@ -65,6 +66,7 @@ def local_server(folder: Path) -> Generator[dict[str, Any]]:
         *(sys.executable, "-m", "kmscore", "serve", "--json", "--port", "0"),
         *("--config", str(folder / "server.toml")),
         *("--credentials", str(folder / "credentials.toml")),
+        *options,
     ]
     with (
         complaints.open("wb") as log,

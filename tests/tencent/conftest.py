@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 import kmscore
+from kmscore.demo.local_server import local_server
 
 SECRET_ID, SECRET_KEY, TOKEN = "AKIDnotarealsecretid", "notarealsecretkey", "notarealtoken"
 REQUEST_ID = "6f1c2d3e-0000-4000-8000-000000000001"
@@ -206,6 +207,18 @@ def home(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv("HOME", str(folder))
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory):
+    """Starts `kmscore serve` over a keystore of its own; gives the table of a provider for it."""
+    with ExitStack() as started:
+
+        def serve(*options):
+            folder = tmp_path_factory.mktemp("server")
+            return started.enter_context(local_server(folder, *options))
+
+        yield serve
 
 
 @pytest.fixture
