@@ -57,6 +57,8 @@ def refusal(
     try:
         call(*arguments, **options)
     except expected as error:
+        # It differs from call to call, and tells nothing.
+        error.request_id = ""
         return error
     except KmsError as error:
         raise Violation(

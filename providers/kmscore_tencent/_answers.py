@@ -1,9 +1,9 @@
-"""Reading the fields of answers: a field that is missing or malformed is told by its name."""
+"""Fields of requests and answers: one that is missing or malformed is told by its name."""
 
 from __future__ import annotations
 
 import binascii
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -13,11 +13,16 @@ Answer = dict[str, Any]
 """The content of ``Response``."""
 
 
+def text_from(data: bytes) -> str:
+    """Bytes as a field holds them: in base64."""
+    return b64encode(data).decode()
+
+
 def text_of(answer: Answer, field: str) -> str:
     """A field of text.
 
     Raises:
-        InternalError: There is none; so for all functions here.
+        InternalError: There is none; so for all functions below.
     """
     value = answer.get(field)
     if not isinstance(value, str):

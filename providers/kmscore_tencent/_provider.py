@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from base64 import b64encode
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,17 +13,16 @@ from kmscore.algorithms import (
     SigningAlgorithm,
     WrappingAlgorithm,
 )
-from kmscore.encodings import signature_to_raw
 from kmscore.errors import (
-    AccessDenied,
     AlreadyExists,
     CiphertextInvalid,
+    ImportTokenExpired,
     InvalidRequest,
     KeyNotFound,
     KeyStateError,
     KmsError,
+    Unsupported,
 )
-from kmscore.signing import Digest, hash_message
 from kmscore.spi import (
     Asymmetric,
     DataKey,
@@ -42,11 +40,19 @@ from kmscore.spi import (
     Symmetric,
 )
 from kmscore_tencent import _keys
-from kmscore_tencent._answers import Answer, bytes_of, tables_of, text_of, time_of
+from kmscore_tencent._answers import Answer, bytes_of, text_from, text_of, time_of
 from kmscore_tencent._chain import find_credentials
 from kmscore_tencent._client import kms_client
 from kmscore_tencent._endpoint import network_of
-from kmscore_tencent._vocabulary import ALGORITHMS, MAX_SM2_CIPHERTEXT, USAGES, capabilities
+from kmscore_tencent._health import health_of
+from kmscore_tencent._signatures import is_well_formed, message_fields
+from kmscore_tencent._vocabulary import (
+    ALGORITHMS,
+    LAST_VALID_TO,
+    MAX_SM2_CIPHERTEXT,
+    USAGES,
+    capabilities,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -59,7 +65,7 @@ if TYPE_CHECKING:
 _GENERATED, _EXTERNAL = 1, 2
 """`CreateKey.Type`, which is not the `Type` of the key's metadata."""
 
-_RSA_SIGNATURE_BYTES: Final = (256, 384)
+_MALFORMED: Final = frozenset({"InvalidParameter", "InvalidParameterValue", "MissingParameter"})
 
 
 class TencentProvider(
@@ -71,6 +77,7 @@ class TencentProvider(
         options = setting.options
         network = network_of(options, "endpoint")
         self._credentials = find_credentials(setting, network_of(options, "sts_endpoint"))
+        self._clock = setting.clock
         self._edition: str = options["edition"]
         self._where = {
             "endpoint": f"{network.endpoint.scheme}://{network.endpoint.host}",
@@ -87,26 +94,8 @@ class TencentProvider(
 
     def health(self) -> Health:
         """Asks the service for its status and its algorithms."""
-        details = self._where | {
-            "credentials": self._credentials.source,
-            "edition": self._edition,
-        }
-        try:
-            status = self._client.call("GetServiceStatus")
-            if not status.get("ServiceEnabled"):
-                return Health(
-                    ok=False, message="KMS is not enabled for the account", details=details
-                )
-            found = self._edition_found()
-        except AccessDenied:
-            message = "the service answers; the account may not ask for its status"
-            return Health(ok=True, message=message, details=details)
-        except KmsError as error:
-            return Health(ok=False, message=str(error), details=details)
-        if found not in (None, self._edition):
-            message = f'the region is of edition {found}: set edition = "{found}"'
-            return Health(ok=False, message=message, details=details)
-        return Health(ok=True, message="the service answers", details=details)
+        where = self._where | {"credentials": self._credentials.source}
+        return health_of(self._client, self._edition, where)
 
     def close(self) -> None:
         """Close the connections."""
@@ -121,6 +110,8 @@ class TencentProvider(
 
     def create_key(self, new: NewKey) -> KeyInfo:
         """Action ``CreateKey``. The service wants an alias: without one, a random one is made."""
+        if self._capabilities.find(new.spec, new.usage) is None:
+            raise Unsupported(f"the service has no {new.spec} keys for {new.usage}")
         external = new.origin is Origin.EXTERNAL
         answer = self._client.call(
             "CreateKey",
@@ -204,7 +195,7 @@ class TencentProvider(
         answer = self._call(
             "Encrypt",
             key_id,
-            Plaintext=_encode(plaintext),
+            Plaintext=text_from(plaintext),
             EncryptionContext=context.json or None,
         )
         return text_of(answer, "CiphertextBlob").encode()
@@ -219,7 +210,7 @@ class TencentProvider(
                 CiphertextBlob=_blob(ciphertext),
                 EncryptionContext=context.json or None,
             )
-        except (InvalidRequest, KeyNotFound) as error:
+        except (CiphertextInvalid, InvalidRequest, KeyNotFound) as error:
             raise _unreadable(error) from error
         used = text_of(answer, "KeyId")
         if key_id is not None and used != key_id:
@@ -256,7 +247,10 @@ class TencentProvider(
                 SourceEncryptionContext=source.json or None,
                 DestinationEncryptionContext=context.json or None,
             )
-        except (InvalidRequest, KeyNotFound) as error:
+        except (CiphertextInvalid, InvalidRequest) as error:
+            raise _unreadable(error) from error
+        except KeyNotFound as error:
+            # The target's absence is told, the source's is a matter of the ciphertext.
             _keys.describe(self._client, key_id)
             raise _unreadable(error) from error
         if not answer.get("ReEncrypted") and source != context:
@@ -280,8 +274,8 @@ class TencentProvider(
             if len(ciphertext) > MAX_SM2_CIPHERTEXT:
                 raise CiphertextInvalid(hint="The service takes SM2 ciphertexts up to 256 bytes")
         try:
-            answer = self._call(action, key_id, Ciphertext=_encode(ciphertext), **fields)
-        except InvalidRequest as error:
+            answer = self._call(action, key_id, Ciphertext=text_from(ciphertext), **fields)
+        except (CiphertextInvalid, InvalidRequest) as error:
             raise _unreadable(error) from error
         return bytes_of(answer, "Plaintext")
 
@@ -291,7 +285,7 @@ class TencentProvider(
             "SignByAsymmetricKey",
             key_id,
             Algorithm=ALGORITHMS[algorithm],
-            **self._message(key_id, algorithm, data),
+            **message_fields(data, algorithm, lambda: self.public_key(key_id)),
         )
         return bytes_of(answer, "Signature")
 
@@ -299,15 +293,15 @@ class TencentProvider(
         self, key_id: str, algorithm: SigningAlgorithm, data: Signable, signature: bytes
     ) -> bool:
         """Action ``VerifyByAsymmetricKey``; what is no signature at all is not sent."""
-        if not _well_formed(algorithm, signature):
+        if not is_well_formed(signature, algorithm):
             return False
         try:
             answer = self._call(
                 "VerifyByAsymmetricKey",
                 key_id,
                 Algorithm=ALGORITHMS[algorithm],
-                SignatureValue=_encode(signature),
-                **self._message(key_id, algorithm, data),
+                SignatureValue=text_from(signature),
+                **message_fields(data, algorithm, lambda: self.public_key(key_id)),
             )
         except InvalidRequest:
             # All else that was sent is known to be right.
@@ -336,13 +330,29 @@ class TencentProvider(
         self, key_id: str, wrapped: bytes, token: bytes, valid_to: datetime | None
     ) -> None:
         """Action ``ImportKeyMaterial``; the end of the material is told in whole seconds."""
-        self._call(
-            "ImportKeyMaterial",
-            key_id,
-            EncryptedKeyMaterial=_encode(wrapped),
-            ImportToken=token.decode("ascii", "replace"),
-            ValidTo=int(valid_to.timestamp()) if valid_to else 0,
-        )
+        end = int(valid_to.timestamp()) if valid_to else 0
+        if valid_to and not self._clock() < end <= LAST_VALID_TO:
+            raise InvalidRequest(
+                "the end of the material is past, or too far ahead", hint="Use a time before 2038"
+            )
+        try:
+            self._call(
+                "ImportKeyMaterial",
+                key_id,
+                EncryptedKeyMaterial=text_from(wrapped),
+                ImportToken=token.decode("ascii", "replace"),
+                ValidTo=end,
+            )
+        except InvalidRequest as error:
+            if error.code not in _MALFORMED:
+                raise
+            # All else that was sent is known to be well-formed.
+            raise ImportTokenExpired(
+                "this is no import token of the key",
+                hint="Fetch new import parameters",
+                code=error.code,
+                request_id=error.request_id,
+            ) from error
 
     def delete_key_material(self, key_id: str) -> None:
         """Action ``DeleteImportedKeyMaterial``."""
@@ -368,42 +378,10 @@ class TencentProvider(
             if error.state != goal:
                 raise
 
-    def _message(self, key_id: str, algorithm: SigningAlgorithm, data: Signable) -> dict[str, str]:
-        if not isinstance(data, Digest):
-            if data.data:
-                return {"Message": _encode(data.data), "MessageType": "RAW"}
-            # To the service an empty message is a missing one: its digest is signed instead.
-            needed = self.public_key(key_id) if algorithm is SigningAlgorithm.SM2DSA else b""
-            data = hash_message(data, algorithm, needed)
-        return {"Message": _encode(data.value), "MessageType": "DIGEST"}
-
-    def _edition_found(self) -> str | None:
-        """What the service's symmetric algorithms tell of the region's edition, if anything."""
-        listed = tables_of(self._client.call("ListAlgorithms"), "SymmetricAlgorithms")
-        names = {str(entry.get("Algorithm")).upper() for entry in listed}
-        editions = {
-            "SM" if name == "SM4" else "FIPS" for name in names if name[:3] in ("SM4", "AES")
-        }
-        return editions.pop() if len(editions) == 1 else None
-
-
-def _well_formed(algorithm: SigningAlgorithm, signature: bytes) -> bool:
-    if algorithm in (SigningAlgorithm.SM2DSA, SigningAlgorithm.ECDSA_SHA_256):
-        try:
-            signature_to_raw(signature, 32)
-        except InvalidRequest:
-            return False
-        return True
-    return len(signature) in _RSA_SIGNATURE_BYTES
-
 
 def _unreadable(error: KmsError) -> CiphertextInvalid:
-    """What lies in the ciphertext is one error, however the service puts it."""
+    """What lies in the ciphertext is one error, whichever code the service has for it."""
     return CiphertextInvalid(request_id=error.request_id)
-
-
-def _encode(data: bytes) -> str:
-    return b64encode(data).decode()
 
 
 def _blob(ciphertext: bytes) -> str:

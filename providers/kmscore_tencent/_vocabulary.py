@@ -71,6 +71,9 @@ FEATURES: Final = frozenset(
 MAX_SM2_CIPHERTEXT: Final = 256
 """Longest ciphertext of `AsymmetricSm2Decrypt` in bytes: about 146 bytes of plaintext."""
 
+LAST_VALID_TO: Final = 2147443200
+"""Latest end of imported material in seconds since the epoch (18 January 2038)."""
+
 SM_KEY: Final = 4
 """`KeyMetadata.Type` of keys in regions of the SM edition."""
 

@@ -11,10 +11,13 @@ from kmscore import Digest, KeySpec, KeyState, KeyUsage, Message, Origin
 from kmscore.errors import (
     AlreadyExists,
     CiphertextInvalid,
+    ImportMaterialInvalid,
+    ImportTokenExpired,
     InternalError,
     InvalidRequest,
     KeyNotFound,
     KeyStateError,
+    Unsupported,
 )
 
 WHEN = datetime.fromtimestamp(1_700_000_000, UTC)
@@ -381,7 +384,7 @@ def every_job(kms, say):
     """Uses every method of the interface once."""
     own = kms.create_key("AES_256", alias="a", description="d", origin="EXTERNAL")
     own.import_parameters()
-    own.import_material(b"w", b"t", valid_to=WHEN)
+    own.import_material(b"w", b"t", valid_to=datetime(2030, 1, 1, tzinfo=UTC))
     own.import_material(b"w", b"t")
     own.delete_material()
     key = kms.key(say.KEY_ID)
@@ -448,6 +451,47 @@ def test_all_that_is_sent_is_in_the_models_of_the_sdk(service, kms, say):
         for name, value in request.fields.items():
             documented = getattr(type(model), name).__doc__ or ""
             assert f":rtype: {type(value).__name__}" in documented, (request.action, name)
+
+
+@pytest.mark.parametrize("when", [1, 1_700_000_000, 2147443201])
+def test_an_end_that_the_service_would_not_take_is_not_sent(service, connect, say, when):
+    """In the past, or after 18 January 2038."""
+    kms = connect(clock=lambda: 1_700_000_000)
+    service.prepare(say.answer(KeyMetadata=say.metadata(Origin="EXTERNAL")))
+    key = kms.key(say.KEY_ID)
+    with pytest.raises(InvalidRequest, match="end of the material"):
+        key.import_material(b"w", b"t", valid_to=datetime.fromtimestamp(when, UTC))
+    assert service.actions == ["DescribeKey"]
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("InvalidParameter", ImportTokenExpired),
+        ("ResourceUnavailable.TokenExpired", ImportTokenExpired),
+        ("InvalidParameter.DecryptMaterialError", ImportMaterialInvalid),
+        ("UnsupportedOperation.NotExternalCmk", InvalidRequest),
+    ],
+)
+def test_what_is_no_import_token_is_told_as_such(service, kms, say, code, error):
+    """The service only says that something is malformed, and nothing else can be."""
+    service.prepare(say.answer(KeyMetadata=say.metadata(Origin="EXTERNAL")), say.error(code))
+    with pytest.raises(error) as failure:
+        kms.key(say.KEY_ID).import_material(b"w", b"t")
+    assert type(failure.value) is error
+    assert failure.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("spec", "usage"),
+    [("SM4", "ENCRYPT_DECRYPT"), ("RSA_4096", "SIGN_VERIFY"), ("EC_P384", "SIGN_VERIFY")],
+)
+def test_a_kind_that_the_table_does_not_have_is_refused(service, kms, spec, usage):
+    """Also by the provider itself, and before anything is sent."""
+    new = kmscore.spi.NewKey(KeySpec(spec), KeyUsage(usage))
+    with pytest.raises(Unsupported):
+        kms.provider.create_key(new)
+    assert service.requests == []
 
 
 def test_the_contexts_of_all_calls_are_canonical(service, kms, say):

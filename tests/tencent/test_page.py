@@ -5,7 +5,7 @@ import inspect
 import re
 from pathlib import Path
 
-from kmscore_tencent import _keys, _provider, _vocabulary
+from kmscore_tencent import _health, _keys, _provider, _vocabulary
 from tencentcloud.kms.v20190118.kms_client import KmsClient
 
 from kmscore.algorithms import TRAITS, KeySpec
@@ -26,7 +26,7 @@ def test_every_action_is_on_the_page():
         for name in re.findall(r"`(\w+)`", row)
     }
     named = set()
-    for module in (_provider, _keys):
+    for module in (_provider, _keys, _health):
         for node in ast.walk(ast.parse(inspect.getsource(module))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 named.add(node.value)
