@@ -17,9 +17,10 @@ from kmscore.cli.session import Session, common_options, pass_session
 def demo(session: Session) -> int:
     """Do the jobs of a key service for real, and have others check them.
 
-    Needs no configuration: it makes a keystore, or with --provider hsm a SoftHSM token, and throws
-    it away. With --config, or a provider of the configuration that is found, it uses yours; keys
-    that it makes there are named demo-… and scheduled for deletion.
+    Needs no configuration: it makes a keystore, with --provider hsm a SoftHSM token, or with
+    --provider cloud-local a server of the Tencent KMS API, and throws it away. With --config, or a
+    provider of the configuration that is found, it uses yours; keys that it makes there are named
+    demo-… and scheduled for deletion.
     """
     from kmscore.config import find
     from kmscore.demo import MAKERS, run_demo

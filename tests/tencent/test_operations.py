@@ -1,7 +1,9 @@
 """Every operation against the local server, witnessed by OpenSSL and by `cryptography`."""
 
+import os
 import secrets
 import subprocess
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -531,3 +533,43 @@ def test_a_server_that_has_gone_is_unavailable(serve, tmp_path):
         with pytest.raises(KmsError) as failure:
             kms.generate_random(1)
     assert failure.value.retryable
+
+
+@pytest.mark.parametrize("source", ["references", "environment", "profile"])
+def test_doctor_says_which_credentials_won(tables, home, tmp_path, source):
+    """The command a user would run, in a process of its own."""
+    table = tables["FIPS"]
+    secret_id, secret_key = (table["credentials"][n]() for n in ("secret_id", "secret_key"))
+    environment = os.environ | {"HOME": str(home)}
+    credentials, shown = '"auto"', ""
+    if source == "references":
+        for name, value in (("id", secret_id), ("key", secret_key)):
+            (tmp_path / name).write_bytes(value)
+            (tmp_path / name).chmod(0o600)
+        credentials = '{ secret_id = { file = "id" }, secret_key = { file = "key" } }'
+        shown = f"configuration (file {tmp_path / 'id'})"
+    elif source == "environment":
+        environment["TENCENTCLOUD_SECRET_ID"] = secret_id.decode()
+        environment["TENCENTCLOUD_SECRET_KEY"] = secret_key.decode()
+        shown = "environment (TENCENTCLOUD_SECRET_ID)"
+    else:
+        file = home / ".tencentcloud" / "credentials"
+        file.parent.mkdir()
+        file.touch(mode=0o600)
+        file.write_bytes(b"[default]\nsecret_id=%b\nsecret_key=%b\n" % (secret_id, secret_key))
+        shown = f"profile 'default' in {file}"
+    config = tmp_path / "kms.toml"
+    config.write_text(
+        f'[providers.cloud]\ntype = "tencent"\nregion = "ap-guangzhou"\n'
+        f'endpoint = "{table["endpoint"]}"\ncredentials = {credentials}\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "kmscore", "--config", str(config), "doctor"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"credentials: {shown}" in done.stdout
+    assert secret_key.decode() not in done.stdout
