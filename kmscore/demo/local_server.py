@@ -102,6 +102,7 @@ def _address(server: subprocess.Popen[str]) -> str | None:
         return None
     finally:
         patience.cancel()
+        patience.join()
 
 
 def _stop(server: subprocess.Popen[str]) -> None:
