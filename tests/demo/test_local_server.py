@@ -1,7 +1,6 @@
 """The demonstration on a local server: it passes, and nothing of the server stays."""
 
 import io
-import os
 import threading
 from pathlib import Path
 
@@ -18,8 +17,8 @@ def children() -> list[str]:
     for task in Path("/proc/self/task").iterdir():
         for process in (task / "children").read_text().split():
             words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-            found.append(b" ".join(words).decode())
-    return [line for line in found if " serve " in line]
+            found.append(b" ".join(words).decode().strip())
+    return [line for line in found if " serve " in line or line.startswith("sleep 600")]
 
 
 def test_every_job_passes_with_the_cloud_provider_on_a_local_server():
@@ -81,13 +80,13 @@ def test_a_server_that_never_answers_is_not_waited_for(tmp_path, monkeypatch):
 def test_a_server_that_does_not_end_is_ended(tmp_path, monkeypatch):
     """It gets some seconds."""
     deaf = tmp_path / "deaf"
-    deaf.write_text("#!/bin/sh\ntrap '' TERM\necho '{\"url\": \"http://127.0.0.1:1\"}'\ncat\n")
+    deaf.write_text(
+        "#!/bin/sh\ntrap '' TERM\necho '{\"url\": \"http://127.0.0.1:1\"}'\nexec sleep 600\n"
+    )
     deaf.chmod(0o755)
-    read, write = os.pipe()
     monkeypatch.setattr("sys.executable", str(deaf))
     monkeypatch.setattr(local_server, "STOP", 0.2)
-    monkeypatch.setattr("subprocess.DEVNULL", read)
     with local_server.local_server(tmp_path) as table:
         assert table["endpoint"] == "http://127.0.0.1:1"
-    os.close(read)
-    os.close(write)
+        assert "sleep 600" in children()
+    assert children() == []

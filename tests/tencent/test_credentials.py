@@ -4,6 +4,7 @@ import json
 import traceback
 
 import pytest
+from kmscore_tencent import _metadata
 
 from kmscore.errors import AuthenticationFailed, ConfigError, Unavailable
 
@@ -255,8 +256,9 @@ def test_a_machine_without_a_role_is_told(connect, service, say, status):
         assert place in str(failure.value)
 
 
-def test_a_machine_without_metadata_is_told_soon(connect, service, say):
-    """The waiting is bounded, and nothing else is."""
+def test_a_machine_without_metadata_is_told_soon(connect, service, say, monkeypatch):
+    """The waiting is bounded, whatever the timeout for the service is."""
+    monkeypatch.setattr(_metadata, "METADATA_TIMEOUT", 0.2)
     service.always(lambda _: say.STALL)
     with pytest.raises(ConfigError, match="does not answer"):
         connect(credentials="auto", metadata_endpoint=service.url)
