@@ -42,6 +42,34 @@ OPTIONS: Final = (
         default=(),
     ),
     Option(
+        "sm2",
+        "The vendor's numbers for SM2.",
+        (OptionKind.TABLE,),
+        options=(
+            Option("key_generation", "CKM that makes pairs.", (OptionKind.INTEGER,), True),
+            Option("signing", "CKM that signs a digest e.", (OptionKind.INTEGER,), True),
+            Option("decryption", "CKM that decrypts.", (OptionKind.INTEGER,)),
+            Option("key_type", "CKK of the keys.", (OptionKind.INTEGER,), default=3),
+            Option("signature", "Its form.", default="raw", choices=("raw", "der")),
+            Option(
+                "ciphertext",
+                "Its form.",
+                default="C1C3C2",
+                choices=("DER", "C1C3C2", "C1C2C3", "C1C3C2_BARE", "C1C2C3_BARE"),
+            ),
+        ),
+    ),
+    Option(
+        "sm4",
+        "The vendor's numbers for SM4.",
+        (OptionKind.TABLE,),
+        options=(
+            Option("key_type", "CKK of the keys.", (OptionKind.INTEGER,), True),
+            Option("key_generation", "CKM that makes keys.", (OptionKind.INTEGER,), True),
+            Option("gcm", "CKM that encrypts, with GCM.", (OptionKind.INTEGER,), True),
+        ),
+    ),
+    Option(
         "take_over",
         "Make this host the registry's host, after another one has given it up.",
         (OptionKind.BOOLEAN,),

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 from pkcs11 import MGF, KeyType, Mechanism
 
 from kmscore.algorithms import EncryptionAlgorithm
-from kmscore.errors import CiphertextInvalid
+from kmscore.encodings import SM2CiphertextFormat, sm2_ciphertext_convert
+from kmscore.errors import CiphertextInvalid, InvalidRequest
 
 if TYPE_CHECKING:
+    from kmscore_pkcs11._schemes import Sm2Profile
     from kmscore_pkcs11._sessions import Session
 
 OAEP: Final = {
@@ -37,6 +39,21 @@ def decrypt(
         plaintext = key._decrypt(ciphertext, Mechanism.RSA_PKCS)  # noqa: SLF001
     else:
         plaintext = key._decrypt(ciphertext, Mechanism.RSA_PKCS_OAEP, OAEP[algorithm])  # noqa: SLF001
+    return plaintext
+
+
+def decrypt_sm2(session: Session, handle: int, profile: Sm2Profile, ciphertext: bytes) -> bytes:
+    """Decrypt an SM2 ciphertext in DER by a vendor's mechanism.
+
+    Raises:
+        CiphertextInvalid: It is no SM2 ciphertext.
+        PKCS11Error: The token fails, or the ciphertext is wrong.
+    """
+    try:
+        given = sm2_ciphertext_convert(ciphertext, SM2CiphertextFormat.DER, profile.ciphertext)
+    except InvalidRequest as error:
+        raise CiphertextInvalid from error
+    plaintext: bytes = session.key(handle, profile.kind)._decrypt(given, profile.decryption)  # noqa: SLF001
     return plaintext
 
 

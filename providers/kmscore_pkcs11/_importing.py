@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from pkcs11 import Attribute, ObjectClass
+from pkcs11 import Attribute, Mechanism, ObjectClass
 
 from kmscore.algorithms import TRAITS, KeySpec, WrappingAlgorithm
 from kmscore.errors import (
@@ -21,7 +21,7 @@ from kmscore.public_key import PublicKey
 from kmscore.registry import Material
 from kmscore.spi import ImportParameters
 from kmscore_pkcs11._errors import LOST
-from kmscore_pkcs11._keys import AES_GCM, TokenKeys, label_of, try_secret
+from kmscore_pkcs11._keys import TokenKeys, label_of, try_secret
 from kmscore_pkcs11._objects import generate_pair, read_back
 from kmscore_pkcs11._templates import IDENTITY_BYTES, private_key, public_key
 from kmscore_pkcs11._token import FAILURES, Doubtful, Token, code_of_failure
@@ -30,7 +30,7 @@ from kmscore_pkcs11._unwrapping import HMAC_LENGTH, VALUE_LEN, check_value, has_
 if TYPE_CHECKING:
     from kmscore.registry import Registry, SqliteStore
     from kmscore.registry.model import ImportJob, KeyRecord
-    from kmscore_pkcs11._probe import Abilities
+    from kmscore_pkcs11._abilities import Abilities
     from kmscore_pkcs11._sessions import Place, Session
 
 TOKEN_BYTES: Final = 32
@@ -157,10 +157,10 @@ class Importer:
         try:
             if read_back(key, template):
                 raise _BadMaterial
-            try_secret(session, AES_GCM, key.handle)
+            try_secret(session, Mechanism.AES_GCM, key.handle)
             if not has_length(session, handle, wrapping, wrapped, key, record.spec, self._measure):
                 raise _BadMaterial
-            value = check_value(session, AES_GCM, key.handle)
+            value = check_value(session, Mechanism.AES_GCM, key.handle)
         except FAILURES as error:
             if code_of_failure(error) in LOST:
                 raise
@@ -184,7 +184,7 @@ class Importer:
             key = unwrap(session, handle, job.wrapping, wrapped, template)
             if read_back(key, template):
                 raise _refused(record, job)
-            return check_value(session, AES_GCM, key.handle)
+            return check_value(session, Mechanism.AES_GCM, key.handle)
 
         try:
             kept: bytes = self._token.change("C_UnwrapKey", keep)

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pkcs11 import Attribute, ObjectClass
 
-from kmscore.algorithms import TRAITS, KeySpec, KeyUsage, SigningAlgorithm
+from kmscore.algorithms import (
+    TRAITS,
+    EncryptionAlgorithm,
+    KeySpec,
+    KeyUsage,
+    SigningAlgorithm,
+)
 from kmscore.errors import InternalError, KeyNotFound, KmsError
 from kmscore.public_key import PublicKey
 from kmscore.registry import Material
 from kmscore.signing import Message
 from kmscore_pkcs11 import _asymmetric, _signing
+from kmscore_pkcs11._abilities import (
+    ALLOWED,
+    COPYABLE,
+    ED25519_BY_OID,
+    ED25519_OID,
+    Abilities,
+)
 from kmscore_pkcs11._objects import (
     Pair,
     generate_pair,
@@ -21,7 +34,6 @@ from kmscore_pkcs11._objects import (
     remove,
     set_flags,
 )
-from kmscore_pkcs11._probe import ALLOWED, COPYABLE, ED25519_BY_OID, ED25519_OID, Abilities
 from kmscore_pkcs11._templates import (
     IDENTITY_BYTES,
     Template,
@@ -35,10 +47,9 @@ from kmscore_pkcs11._templates import (
 if TYPE_CHECKING:
     from kmscore.algorithms import KeyState
     from kmscore.registry.model import KeyRecord, VersionRecord
+    from kmscore_pkcs11._schemes import Schemes, SigningScheme, Sm2Profile
     from kmscore_pkcs11._sessions import Place, Session
     from kmscore_pkcs11._token import Token
-
-AES_GCM: Final = 0x1087
 
 
 class TokenKeys:
@@ -47,12 +58,16 @@ class TokenKeys:
     Args:
         token: The token.
         abilities: What it can do.
+        schemes: How it carries out what it can do.
         raw_rsa: Whether keys that decrypt may be used for raw RSA, too.
     """
 
-    def __init__(self, token: Token, abilities: Abilities, *, raw_rsa: bool) -> None:
+    def __init__(
+        self, token: Token, abilities: Abilities, schemes: Schemes, *, raw_rsa: bool
+    ) -> None:
         self._token = token
         self._abilities = abilities
+        self._schemes = schemes
         self._raw_rsa = raw_rsa
 
     def make(self, record: KeyRecord, number: int) -> Material:
@@ -104,16 +119,17 @@ class TokenKeys:
         template = self.secret_template(
             record.spec, identity, label_of(record.key_id, number), token=True
         )
-        handle = generate_secret(session, TRAITS[record.spec].bits, template)
-        try_secret(session, AES_GCM, handle)
+        scheme = self._schemes.secret[record.spec]
+        handle = generate_secret(session, TRAITS[record.spec].bits, template, scheme)
+        try_secret(session, scheme.gcm, handle)
         return b""
 
     def _make_pair(
         self, session: Session, record: KeyRecord, number: int, identity: bytes
     ) -> bytes:
         label = label_of(record.key_id, number)
-        signs = record.usage is KeyUsage.SIGN_VERIFY
-        flag = Attribute.SIGN if signs else Attribute.DECRYPT
+        for_signing = record.usage is KeyUsage.SIGN_VERIFY
+        flag = Attribute.SIGN if for_signing else Attribute.DECRYPT
         params = b""
         if record.spec is KeySpec.ED25519 and self._abilities.can(ED25519_BY_OID):
             params = ED25519_OID
@@ -123,23 +139,19 @@ class TokenKeys:
             public_key(identity, label, flag),
             private_key(identity, label, flag, token=True) | self._more(record.spec, record.usage),
             params=params,
+            sm2=self._schemes.sm2 if record.spec is KeySpec.SM2 else None,
         )
-        self._try_pair(session, record.spec, pair, signs=signs)
+        self._try_pair(session, record.spec, pair, for_signing=for_signing)
         return pair.public
 
-    def _try_pair(self, session: Session, spec: KeySpec, pair: Pair, *, signs: bool) -> None:
+    def _try_pair(self, session: Session, spec: KeySpec, pair: Pair, *, for_signing: bool) -> None:
         """A pair whose halves do not fit is found now, and not by its first user."""
-        public = PublicKey(pair.public)
-        if signs:
+        if for_signing:
             schemes = [each for each in TRAITS[spec].signing if self._abilities.can(each)]
-            right = all(_signs(session, public, pair.private, each) for each in schemes)
+            right = all(signs(session, pair, each, self._schemes.signing[each]) for each in schemes)
         else:
             known = [each for each in TRAITS[spec].encryption if self._abilities.can(each)]
-            data = os.urandom(32)
-            right = all(
-                _asymmetric.decrypt(session, pair.private, each, public.encrypt(data, each)) == data
-                for each in known
-            )
+            right = all(decrypts(session, pair, each, self._schemes.sm2) for each in known)
         if not right:
             raise InternalError("the token made a key pair whose halves do not fit")
 
@@ -188,11 +200,23 @@ def try_secret(session: Session, mechanism: int, handle: int) -> None:
         raise InternalError("the token made a key that does not encrypt as it should")
 
 
-def _signs(session: Session, public: PublicKey, handle: int, algorithm: SigningAlgorithm) -> bool:
-    message = Message(os.urandom(32))
-    value = _signing.to_be_signed(algorithm, message)
-    signature = _signing.sign(session, handle, algorithm, value)
-    return public.verify(message, signature, algorithm)
+def signs(session: Session, pair: Pair, algorithm: SigningAlgorithm, scheme: SigningScheme) -> bool:
+    """Whether a signature of the private half is right for the public one."""
+    message = Message(os.urandom(100))
+    value = _signing.to_be_signed(algorithm, message, pair.public)
+    signature = _signing.sign(session, pair.private, scheme, value)
+    return PublicKey(pair.public).verify(message, signature, algorithm)
+
+
+def decrypts(
+    session: Session, pair: Pair, algorithm: EncryptionAlgorithm, sm2: Sm2Profile | None
+) -> bool:
+    """Whether the private half opens what is encrypted for the public one."""
+    data = os.urandom(32)
+    ciphertext = PublicKey(pair.public).encrypt(data, algorithm)
+    if algorithm is EncryptionAlgorithm.SM2 and sm2 is not None:
+        return _asymmetric.decrypt_sm2(session, pair.private, sm2, ciphertext) == data
+    return _asymmetric.decrypt(session, pair.private, algorithm, ciphertext) == data
 
 
 def _destroy(session: Session, identities: list[bytes]) -> None:

@@ -6,10 +6,13 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from kmscore_pkcs11._probe import Abilities, probe
+from kmscore.algorithms import KeySpec, SigningAlgorithm
+from kmscore_pkcs11._abilities import Abilities
+from kmscore_pkcs11._probe import probe
 
 if TYPE_CHECKING:
     from kmscore.registry import SqliteStore
+    from kmscore_pkcs11._schemes import Schemes
     from kmscore_pkcs11._token import Facts, Token
 
 _NAME: Final = "abilities"
@@ -17,26 +20,26 @@ _FORMAT: Final = 1
 """Raised when the probe tries other things."""
 
 
-def abilities_of(token: Token, facts: Facts, store: SqliteStore) -> Abilities:
+def abilities_of(token: Token, facts: Facts, store: SqliteStore, schemes: Schemes) -> Abilities:
     """What the token can do: tried when module, library, model, firmware or mechanisms are new.
 
     Raises:
         KmsError: The token was lost while it was tried.
     """
-    subject = _subject(token, facts)
+    subject = _subject(token, facts, schemes)
     stored = store.meta(_NAME)
     if stored is not None:
         known = _parsed(stored)
         if known.get("subject") == subject and isinstance(known.get("found"), dict):
             return Abilities(known["found"])
-    abilities = probe(token)
+    abilities = probe(token, schemes)
     value = json.dumps({"subject": subject, "found": abilities.found}).encode()
     with store.write() as writer:
         writer.put_meta(_NAME, value)
     return abilities
 
 
-def _subject(token: Token, facts: Facts) -> str:
+def _subject(token: Token, facts: Facts, schemes: Schemes) -> str:
     digest = hashlib.sha256(token.module.path.read_bytes())
     for part in (
         str(_FORMAT),
@@ -44,6 +47,8 @@ def _subject(token: Token, facts: Facts) -> str:
         facts.manufacturer,
         facts.model,
         facts.firmware,
+        repr((schemes.sm2, schemes.secret.get(KeySpec.SM4))),
+        repr(schemes.signing.get(SigningAlgorithm.SM2DSA)),
         *sorted(str(int(each)) for each in token.mechanisms()),
     ):
         digest.update(part.encode() + b"\0")

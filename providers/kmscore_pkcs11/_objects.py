@@ -15,7 +15,9 @@ from pkcs11 import Attribute, KeyType, Mechanism
 from pkcs11.exceptions import PKCS11Error
 
 from kmscore.algorithms import TRAITS, KeySpec
+from kmscore.encodings import sm2_public_key
 from kmscore.errors import InternalError, Unsupported
+from kmscore_pkcs11._schemes import STANDARD, SecretScheme, Sm2Profile
 from kmscore_pkcs11._templates import (
     EC_PARAMS,
     KEY_TYPES,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from kmscore_pkcs11._sessions import Session
 
+_AES: Final = STANDARD.secret[KeySpec.AES_256]
 _CURVES: Final = {KeySpec.EC_P256: ec.SECP256R1, KeySpec.EC_P384: ec.SECP384R1}
 
 
@@ -44,8 +47,10 @@ class Pair(NamedTuple):
     private: int
 
 
-def generate_secret(session: Session, bits: int, template: Template) -> int:
-    """A new AES key.
+def generate_secret(
+    session: Session, bits: int, template: Template, scheme: SecretScheme = _AES
+) -> int:
+    """A new symmetric key, by default AES.
 
     Returns:
         Its handle.
@@ -55,12 +60,24 @@ def generate_secret(session: Session, bits: int, template: Template) -> int:
         PKCS11Error: It makes none.
     """
     remove(session, template[Attribute.ID])
-    key = session.raw.generate_key(KeyType.AES, bits, capabilities=0, template=checked(template))
+    key = session.raw.generate_key(
+        scheme.kind,
+        bits,
+        mechanism=scheme.generation,
+        capabilities=0,
+        template=checked(template),
+    )
     return _kept(session, key, template)
 
 
 def generate_pair(
-    session: Session, spec: KeySpec, public: Template, private: Template, *, params: bytes = b""
+    session: Session,
+    spec: KeySpec,
+    public: Template,
+    private: Template,
+    *,
+    params: bytes = b"",
+    sm2: Sm2Profile | None = None,
 ) -> Pair:
     """A new key pair; the public half is gone with the session.
 
@@ -70,6 +87,7 @@ def generate_pair(
         public: The template of the public half.
         private: The template of the private half.
         params: CKA_EC_PARAMS, where the usual ones do not do.
+        sm2: How the vendor does SM2; needed for such keys alone.
 
     Raises:
         Unsupported: The token makes keys that can leave it.
@@ -77,7 +95,7 @@ def generate_pair(
     """
     remove(session, private[Attribute.ID])
     traits = TRAITS[spec]
-    kind = KEY_TYPES[traits.family]
+    kind = sm2.kind if sm2 else KEY_TYPES[traits.family]
     if kind is KeyType.RSA:
         public = {
             **public,
@@ -91,7 +109,9 @@ def generate_pair(
         public = {**public, **curve}
         domain = session.raw.create_domain_parameters(kind, checked(curve), local=True)
         make, mechanism = domain.generate_keypair, Mechanism.EC_KEY_PAIR_GEN
-        if kind is KeyType.EC_EDWARDS:
+        if sm2:
+            mechanism = sm2.generation
+        elif kind is KeyType.EC_EDWARDS:
             mechanism = Mechanism.EC_EDWARDS_KEY_PAIR_GEN
         arguments = ()
     open_half, closed_half = make(
@@ -185,6 +205,8 @@ def _public_key(spec: KeySpec, key: Any) -> bytes:
         modulus = int.from_bytes(key[Attribute.MODULUS])
         exponent = int.from_bytes(key[Attribute.PUBLIC_EXPONENT])
         parsed = rsa.RSAPublicNumbers(exponent, modulus).public_key()
+    elif spec is KeySpec.SM2:
+        return sm2_public_key(_point(key[Attribute.EC_POINT], 65))
     elif spec is KeySpec.ED25519:
         parsed = ed25519.Ed25519PublicKey.from_public_bytes(_point(key[Attribute.EC_POINT], 32))
     else:

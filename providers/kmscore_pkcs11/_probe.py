@@ -8,11 +8,14 @@ checked against `cryptography`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import SM4
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 
 from kmscore.algorithms import (
@@ -24,9 +27,23 @@ from kmscore.algorithms import (
 )
 from kmscore.errors import KmsError
 from kmscore.public_key import PublicKey
-from kmscore.signing import Message
-from kmscore_pkcs11 import _asymmetric, _guard, _signing
+from kmscore_pkcs11 import _asymmetric, _guard
+from kmscore_pkcs11._abilities import (
+    ALLOWED,
+    COPYABLE,
+    ED25519_BY_OID,
+    ED25519_OID,
+    EXPLICIT_REJECTION,
+    FLAGS,
+    GCM,
+    HMAC,
+    NEVER_WRAPPED,
+    RANDOM,
+    RAW_RSA,
+    Abilities,
+)
 from kmscore_pkcs11._errors import LOST, name_of
+from kmscore_pkcs11._keys import decrypts, signs
 from kmscore_pkcs11._objects import Pair, generate_pair, generate_secret, remove, set_flags
 from kmscore_pkcs11._templates import (
     IDENTITY_BYTES,
@@ -40,49 +57,27 @@ from kmscore_pkcs11._token import FAILURES, Token, code_of_failure
 from kmscore_pkcs11._unwrapping import MEASURES, prove
 
 if TYPE_CHECKING:
+    from kmscore_pkcs11._schemes import Schemes, SigningScheme, Sm2Profile
     from kmscore_pkcs11._sessions import Session
 
 Made = TypeVar("Made")
 
-GCM: Final = "AES_GCM"
-RAW_RSA: Final = "RSA_X_509"
-FLAGS: Final = "USAGE_FLAGS"
-ALLOWED: Final = "ALLOWED_MECHANISMS"
-COPYABLE: Final = "COPYABLE"
-HMAC: Final = "SHA256_HMAC"
-RANDOM: Final = "RANDOM"
-ED25519_BY_OID: Final = "ED25519_BY_OID"
-EXPLICIT_REJECTION: Final = "EXPLICIT_REJECTION"
-NEVER_WRAPPED: Final = "NEVER_WRAPPED"
-
-ED25519_OID: Final = bytes.fromhex("06032b6570")
 LABEL: Final = "kms:probe"
 
 Trial = Callable[["Session"], Any]
 
 
-class Abilities:
-    """What a token can do.
+def probe(token: Token, schemes: Schemes) -> Abilities:
+    """Try everything that the provider may do with a token: a second or two on a soft token.
 
     Args:
-        found: By name: an empty string when it works, otherwise why it does not.
-    """
-
-    def __init__(self, found: Mapping[str, str]) -> None:
-        self.found = dict(found)
-
-    def can(self, name: str) -> bool:
-        """Whether that works."""
-        return self.found.get(name) == ""
-
-
-def probe(token: Token) -> Abilities:
-    """Try everything that the provider may do with a token: a second or two on a soft token.
+        token: The token.
+        schemes: How it is asked.
 
     Raises:
         KmsError: The token was lost meanwhile.
     """
-    return token.change("C_GenerateKey", _Probe(token).run)
+    return token.change("C_GenerateKey", _Probe(token, schemes).run)
 
 
 def has_hmac(token: Token) -> bool:
@@ -102,8 +97,9 @@ class _WrongError(Exception):
 
 
 class _Probe:
-    def __init__(self, token: Token) -> None:
+    def __init__(self, token: Token, schemes: Schemes) -> None:
         self._token = token
+        self._schemes = schemes
         self._found: dict[str, str] = {}
 
     def run(self, maker: Session) -> Abilities:
@@ -114,6 +110,7 @@ class _Probe:
         self._symmetric(maker)
         self._rsa(maker)
         self._curves(maker)
+        self._vendor(maker)
         return Abilities(self._found)
 
     def _try(self, name: str, trial: Trial) -> bool:
@@ -132,14 +129,14 @@ class _Probe:
         return made[0] if made else None
 
     def _symmetric(self, maker: Session) -> None:
-        known = self._make(GCM, maker, partial(_known_key, maker))
+        known = self._make(GCM, maker, partial(_known_key, maker, KeyType.AES, 32))
         if known is not None:
-            self._try(GCM, partial(_gcm, *known))
+            self._try(GCM, partial(_gcm, Mechanism.AES_GCM, *known))
         for spec in (KeySpec.AES_128, KeySpec.AES_256):
             make = partial(generate_secret, maker, TRAITS[spec].bits, _secret())
             made = self._make(spec, maker, make)
             if made is not None:
-                self._try(spec, partial(_gcm, made, None))
+                self._try(spec, partial(_gcm, Mechanism.AES_GCM, made, None))
         if self.can(KeySpec.AES_256):
             self._habits(maker)
 
@@ -172,11 +169,11 @@ class _Probe:
         if signer is None:
             return
         for signing in TRAITS[spec].signing:
-            self._try(signing, partial(_sign, signer, signing))
+            self._try(signing, self._signing(signer, signing))
         decrypter = self._make(RAW_RSA, maker, partial(_pair, maker, spec, Attribute.DECRYPT))
         if decrypter is not None:
             for scheme in TRAITS[spec].encryption:
-                self._try(scheme, partial(_decrypt, decrypter, scheme))
+                self._try(scheme, partial(_decrypt, decrypter, scheme, None))
             self._try(RAW_RSA, partial(_decrypt_raw, decrypter))
             self._try(EXPLICIT_REJECTION, partial(_must_reject, decrypter))
         self._sizes()
@@ -214,8 +211,38 @@ class _Probe:
             make = partial(_pair, maker, spec, Attribute.SIGN, params)
             made = self._make(name, maker, make)
             (signing,) = TRAITS[spec].signing
-            if made is not None and self._try(name, partial(_sign, made, signing)):
+            if made is not None and self._try(name, self._signing(made, signing)):
                 self._found[signing] = ""
+
+    def _signing(self, pair: Pair, algorithm: SigningAlgorithm) -> Trial:
+        return partial(_sign, pair, algorithm, self._schemes.signing[algorithm])
+
+    def _vendor(self, maker: Session) -> None:
+        """SM4 and SM2, where a profile says how: their numbers may mean anything."""
+        sm4 = self._schemes.secret.get(KeySpec.SM4)
+        if sm4 is not None:
+            known = self._make(KeySpec.SM4, maker, partial(_known_key, maker, sm4.kind, 16))
+            if known is not None:
+                self._try(KeySpec.SM4, partial(_sm4_gcm, sm4.gcm, *known))
+            if self.can(KeySpec.SM4):
+                make = partial(generate_secret, maker, 128, _secret(), sm4)
+                made = self._make(KeySpec.SM4, maker, make)
+                if made is not None:
+                    self._try(KeySpec.SM4, partial(_gcm, sm4.gcm, made, None))
+        sm2 = self._schemes.sm2
+        if sm2 is None:
+            return
+        make_pair = partial(_pair, maker, KeySpec.SM2, sm2=sm2)
+        signer = self._make(SigningAlgorithm.SM2DSA, maker, partial(make_pair, Attribute.SIGN))
+        if signer is not None:
+            self._try(SigningAlgorithm.SM2DSA, self._signing(signer, SigningAlgorithm.SM2DSA))
+        if sm2.decryption is not None:
+            decrypter = self._make(
+                EncryptionAlgorithm.SM2, maker, partial(make_pair, Attribute.DECRYPT)
+            )
+            if decrypter is not None:
+                trial = partial(_decrypt, decrypter, EncryptionAlgorithm.SM2, sm2)
+                self._try(EncryptionAlgorithm.SM2, trial)
 
 
 def _refusal(trial: Trial, session: Session) -> str:
@@ -246,21 +273,27 @@ def _secret() -> Template:
     return secret_key(os.urandom(IDENTITY_BYTES), LABEL, token=False)
 
 
-def _known_key(maker: Session) -> tuple[int, bytes]:
-    value = os.urandom(32)
-    template = _secret() | {Attribute.KEY_TYPE: KeyType.AES, Attribute.VALUE: value}
+def _known_key(maker: Session, kind: KeyType, size: int) -> tuple[int, bytes]:
+    value = os.urandom(size)
+    template = _secret() | {Attribute.KEY_TYPE: kind, Attribute.VALUE: value}
     return int(maker.raw.create_object(checked(template)).handle), value
 
 
-def _pair(maker: Session, spec: KeySpec, flag: Attribute, params: bytes = b"") -> Pair:
+def _pair(
+    maker: Session,
+    spec: KeySpec,
+    flag: Attribute,
+    params: bytes = b"",
+    sm2: Sm2Profile | None = None,
+) -> Pair:
     identity = os.urandom(IDENTITY_BYTES)
     public = public_key(identity, LABEL, flag)
     private = private_key(identity, LABEL, flag, token=False)
-    return generate_pair(maker, spec, public, private, params=params)
+    return generate_pair(maker, spec, public, private, params=params, sm2=sm2)
 
 
-def _gcm(key: int, value: bytes | None, session: Session) -> None:
-    mechanism, nonce, aad, data = Mechanism.AES_GCM, os.urandom(12), os.urandom(20), os.urandom(100)
+def _gcm(mechanism: int, key: int, value: bytes | None, session: Session) -> None:
+    nonce, aad, data = os.urandom(12), os.urandom(20), os.urandom(100)
     sealed = session.gcm.encrypt(key, mechanism, nonce, data, aad)
     if session.gcm.nonce != nonce:
         raise _WrongError("the token makes its own nonces")
@@ -287,18 +320,27 @@ def _must_not_wrap(place: tuple[ObjectClass, bytes], session: Session) -> None:
         raise _WrongError("keys that are not extractable can be wrapped and taken out")
 
 
-def _sign(pair: Pair, algorithm: SigningAlgorithm, session: Session) -> None:
-    message = Message(os.urandom(100))
-    value = _signing.to_be_signed(algorithm, message)
-    signature = _signing.sign(session, pair.private, algorithm, value)
-    if not PublicKey(pair.public).verify(message, signature, algorithm):
+def _sm4_gcm(mechanism: int, key: int, value: bytes, session: Session) -> None:
+    nonce, aad, data = os.urandom(12), os.urandom(20), os.urandom(100)
+    try:
+        encryptor = Cipher(SM4(value), modes.GCM(nonce)).encryptor()
+    except UnsupportedAlgorithm as error:
+        raise _WrongError("this machine has no SM4 to compare with") from error
+    encryptor.authenticate_additional_data(aad)
+    expected = encryptor.update(data) + encryptor.finalize() + encryptor.tag
+    if session.gcm.encrypt(key, mechanism, nonce, data, aad) != expected:
+        raise _WrongError("the numbers of the profile are not those of SM4")
+
+
+def _sign(pair: Pair, algorithm: SigningAlgorithm, scheme: SigningScheme, session: Session) -> None:
+    if not signs(session, pair, algorithm, scheme):
         raise _WrongError("a wrong signature")
 
 
-def _decrypt(pair: Pair, algorithm: EncryptionAlgorithm, session: Session) -> None:
-    data = os.urandom(32)
-    ciphertext = PublicKey(pair.public).encrypt(data, algorithm)
-    if _asymmetric.decrypt(session, pair.private, algorithm, ciphertext) != data:
+def _decrypt(
+    pair: Pair, algorithm: EncryptionAlgorithm, sm2: Sm2Profile | None, session: Session
+) -> None:
+    if not decrypts(session, pair, algorithm, sm2):
         raise _WrongError("a wrong plaintext")
 
 

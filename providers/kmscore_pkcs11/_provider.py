@@ -43,12 +43,14 @@ from kmscore.spi import (
     Symmetric,
 )
 from kmscore_pkcs11 import _asymmetric, _signing
+from kmscore_pkcs11._abilities import RAW_RSA
 from kmscore_pkcs11._guard import open_guard, require_one_host
 from kmscore_pkcs11._importing import Importer
-from kmscore_pkcs11._keys import AES_GCM, TokenKeys, place_of, try_secret
+from kmscore_pkcs11._keys import TokenKeys, place_of, try_secret
 from kmscore_pkcs11._knowledge import abilities_of
 from kmscore_pkcs11._module import load
-from kmscore_pkcs11._probe import RAW_RSA, has_hmac
+from kmscore_pkcs11._probe import has_hmac
+from kmscore_pkcs11._schemes import schemes_of
 from kmscore_pkcs11._table import capabilities_of, details_of, identity_of, registry_path
 from kmscore_pkcs11._token import Doubtful, Token
 
@@ -70,10 +72,12 @@ class Ready(NamedTuple):
     Attributes:
         place: Where it is on the token.
         head: What its ciphertexts begin with.
+        gcm: The mechanism that encrypts; 0 for pairs.
     """
 
     place: Place
     head: bytes
+    gcm: int
 
 
 class Pkcs11Provider(
@@ -106,9 +110,12 @@ class Pkcs11Provider(
                 self._facts.label,
                 take_over=options["take_over"],
             )
-            self._abilities = abilities_of(self._token, self._facts, self._store)
+            self._schemes = schemes_of(options["sm2"], options["sm4"])
+            self._abilities = abilities_of(self._token, self._facts, self._store, self._schemes)
             self._host_oaep &= self._abilities.can(RAW_RSA)
-            self._keys = TokenKeys(self._token, self._abilities, raw_rsa=self._host_oaep)
+            self._keys = TokenKeys(
+                self._token, self._abilities, self._schemes, raw_rsa=self._host_oaep
+            )
             guard = open_guard(self._store, self._token, with_hmac=has_hmac(self._token))
             rows = guard.rows
             if rows is not None:
@@ -237,13 +244,13 @@ class Pkcs11Provider(
         record = self._registry.usable(key_id, Purpose.ENCRYPT)
         if record.next_rotation_at is not None and self._registry.rotation_due(record):
             record = self._rotate_if_due(key_id)
-        place, head = self._version(record, record.version)
+        place, head, mechanism = self._version(record, record.version)
         nonce = os.urandom(NONCE_BYTES)
         sealed = self._token.use(
             place,
             "C_Encrypt",
             _seal,
-            AES_GCM,
+            mechanism,
             nonce,
             plaintext,
             associated_data(head, context.aad),
@@ -267,16 +274,16 @@ class Pkcs11Provider(
             record = self._registry.usable(key_id, Purpose.DECRYPT)
         if SUITE_OF.get(record.spec) is not parsed.suite or parsed.key_version > record.version:
             raise CiphertextInvalid
-        place, _ = self._version(record, parsed.key_version)
+        place, _, mechanism = self._version(record, parsed.key_version)
         aad = associated_data(parsed.header, context.aad)
         try:
             plaintext = self._token.use(
-                place, "C_Decrypt", _open, AES_GCM, parsed.nonce, parsed.sealed, aad
+                place, "C_Decrypt", _open, mechanism, parsed.nonce, parsed.sealed, aad
             )
         except Doubtful as error:
             # SoftHSM answers a wrong tag like any other trouble.
             raise error.judged(
-                token_works=self._works(record, place), fault=CiphertextInvalid()
+                token_works=self._works(record, place, mechanism), fault=CiphertextInvalid()
             ) from error
         return Decrypted(record.key_id, plaintext)
 
@@ -297,9 +304,10 @@ class Pkcs11Provider(
     ) -> bytes:
         """RSA decryption, in the token; padding is taken off here only if that was allowed."""
         record = self._registry.usable(key_id, Purpose.ASYMMETRIC_DECRYPT)
-        if len(ciphertext) != TRAITS[record.spec].bits // 8:
+        is_rsa = TRAITS[record.spec].family == "RSA"
+        if is_rsa and len(ciphertext) != TRAITS[record.spec].bits // 8:
             raise CiphertextInvalid
-        place, _ = self._version(record, record.version)
+        place = self._version(record, record.version).place
         try:
             return self._decrypted(place, algorithm, ciphertext)
         except Doubtful as error:
@@ -309,9 +317,12 @@ class Pkcs11Provider(
     def sign(self, key_id: str, algorithm: SigningAlgorithm, data: Signable) -> bytes:
         """RSA, ECDSA and Ed25519 signatures; messages are hashed here."""
         record = self._registry.usable(key_id, Purpose.SIGN)
-        place, _ = self._version(record, record.version)
-        value = _signing.to_be_signed(algorithm, data)
-        return self._token.use(place, "C_Sign", _signing.sign, algorithm, value)
+        place = self._version(record, record.version).place
+        is_sm2 = algorithm is SigningAlgorithm.SM2DSA
+        public = self._public(record).der if is_sm2 else b""
+        value = _signing.to_be_signed(algorithm, data, public)
+        scheme = self._schemes.signing[algorithm]
+        return self._token.use(place, "C_Sign", _signing.sign, scheme, value)
 
     def verify(
         self, key_id: str, algorithm: SigningAlgorithm, data: Signable, signature: bytes
@@ -353,10 +364,11 @@ class Pkcs11Provider(
                 ready = None
         if ready is None:
             version = version or self._registry.version(record.key_id, number)
-            head = b""
+            head, mechanism = b"", 0
             if TRAITS[record.spec].is_symmetric:
                 head = header(SUITE_OF[record.spec], record.key_id, number)
-            ready = Ready(place_of(record.spec, version.material), head)
+                mechanism = self._schemes.secret[record.spec].gcm
+            ready = Ready(place_of(record.spec, version.material), head, mechanism)
             if len(self._ready) >= READY_KEYS:
                 self._ready.clear()
             self._ready[record.key_id, number] = ready
@@ -418,17 +430,20 @@ class Pkcs11Provider(
                 self._importer.forget_old_jobs(now)
                 self._registry.sweep()
 
-    def _works(self, record: KeyRecord, place: Place) -> bool:
+    def _works(self, record: KeyRecord, place: Place, mechanism: int) -> bool:
         """Whether the key encrypts and decrypts, so that a ciphertext is to blame."""
         if record.state is not KeyState.ENABLED:
             return self._token.is_logged_in()
         try:
-            self._token.use(place, "C_Decrypt", _try, AES_GCM)
+            self._token.use(place, "C_Decrypt", _try, mechanism)
         except KmsError:
             return False
         return True
 
     def _decrypted(self, place: Place, algorithm: EncryptionAlgorithm, ciphertext: bytes) -> bytes:
+        sm2 = self._schemes.sm2
+        if algorithm is EncryptionAlgorithm.SM2 and sm2 is not None:
+            return self._token.use(place, "C_Decrypt", _asymmetric.decrypt_sm2, sm2, ciphertext)
         if self._abilities.can(algorithm):
             return self._token.use(place, "C_Decrypt", _asymmetric.decrypt, algorithm, ciphertext)
         # The table offers this for OAEP with SHA-256 alone, and only where it was allowed.

@@ -16,14 +16,14 @@ from kmscore.algorithms import (
 )
 from kmscore.capabilities import Capabilities, Feature, KeyKind
 from kmscore.errors import ConfigError
-from kmscore_pkcs11 import _probe, _uri
+from kmscore_pkcs11 import _abilities, _uri
 from kmscore_pkcs11._token import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kmscore.plugin import Setting
-    from kmscore_pkcs11._probe import Abilities
+    from kmscore_pkcs11._abilities import Abilities
     from kmscore_pkcs11._token import Facts
 
 _DENIABLE: Final = frozenset(
@@ -107,7 +107,7 @@ def capabilities_of(
         features -= _NEED_SYMMETRIC
     if not wrapping:
         features.discard(Feature.MATERIAL_EXPIRY)
-    if not abilities.can(_probe.RANDOM):
+    if not abilities.can(_abilities.RANDOM):
         features -= {Feature.RANDOM, Feature.DATA_KEYS}
     notes = {"token": facts.label, "model": f"{facts.manufacturer} {facts.model}"}
     if host_oaep:
@@ -126,7 +126,7 @@ def can_unwrap(abilities: Abilities, wrapping: WrappingAlgorithm) -> bool:
     Not with PKCS #1 v1.5 on a token that makes random keys of garbage, so that nobody can tell.
     """
     if wrapping is WrappingAlgorithm.RSAES_PKCS1_V1_5 and not abilities.can(
-        _probe.EXPLICIT_REJECTION
+        _abilities.EXPLICIT_REJECTION
     ):
         return False
     return abilities.can(f"unwrap {wrapping}")
@@ -142,9 +142,10 @@ def _kind(
 ) -> KeyKind | None:
     traits = TRAITS[spec]
     if traits.is_symmetric:
-        if not (abilities.can(_probe.GCM) and abilities.can(spec)):
+        is_aes = traits.family == "AES"
+        if not abilities.can(spec) or (is_aes and not abilities.can(_abilities.GCM)):
             return None
-        origins = frozenset(Origin) if wrapping else frozenset({Origin.GENERATED})
+        origins = frozenset(Origin) if is_aes and wrapping else frozenset({Origin.GENERATED})
         return KeyKind(spec, usage, origins)
     schemes = traits.signing if usage is KeyUsage.SIGN_VERIFY else traits.encryption
     algorithms = frozenset(
@@ -160,23 +161,26 @@ def _kind(
 
 def _has_spec(abilities: Abilities, spec: KeySpec) -> bool:
     if spec is KeySpec.ED25519:
-        return abilities.can(spec) or abilities.can(_probe.ED25519_BY_OID)
+        return abilities.can(spec) or abilities.can(_abilities.ED25519_BY_OID)
+    if spec is KeySpec.SM2:
+        # Its schemes say it all.
+        return True
     return abilities.can(spec)
 
 
 _SHOWN: Final = (
-    ("AES_128", (KeySpec.AES_128, _probe.GCM)),
-    ("AES_256", (KeySpec.AES_256, _probe.GCM)),
+    ("AES_128", (KeySpec.AES_128, _abilities.GCM)),
+    ("AES_256", (KeySpec.AES_256, _abilities.GCM)),
     *((spec.value, (spec.value,)) for spec in TRAITS if TRAITS[spec].family == "RSA"),
     *((each.value, (each.value,)) for each in TRAITS[KeySpec.RSA_2048].signing),
     *((each.value, (each.value,)) for each in TRAITS[KeySpec.RSA_2048].encryption),
     ("EC_P256", (KeySpec.EC_P256,)),
     ("EC_P384", (KeySpec.EC_P384,)),
     *((f"import by {each}", (f"unwrap {each}",)) for each in WrappingAlgorithm),
-    ("random numbers", (_probe.RANDOM,)),
-    ("refuses disabled keys itself", (_probe.FLAGS,)),
-    ("restricts keys to their mechanisms", (_probe.ALLOWED,)),
-    ("keeps unextractable keys inside", (_probe.NEVER_WRAPPED,)),
+    ("random numbers", (_abilities.RANDOM,)),
+    ("refuses disabled keys itself", (_abilities.FLAGS,)),
+    ("restricts keys to their mechanisms", (_abilities.ALLOWED,)),
+    ("keeps unextractable keys inside", (_abilities.NEVER_WRAPPED,)),
 )
 
 
@@ -197,10 +201,16 @@ def details_of(
     offered |= {f"import by {each}" for each in capabilities.wrapping}
     for name, needed in _SHOWN:
         details[name] = _verdict(abilities, name, needed, offered)
-    ed25519 = (_probe.ED25519_BY_OID,) if abilities.can(_probe.ED25519_BY_OID) else ("ED25519",)
+    ed25519 = (
+        (_abilities.ED25519_BY_OID,) if abilities.can(_abilities.ED25519_BY_OID) else ("ED25519",)
+    )
     details["ED25519"] = _verdict(abilities, "ED25519", ed25519, offered)
-    for spec in (KeySpec.SM4, KeySpec.SM2):
-        details[spec] = "no: only with a profile of the vendor's numbers"
+    for vendors in (KeySpec.SM4, SigningAlgorithm.SM2DSA, EncryptionAlgorithm.SM2):
+        details[vendors.value] = (
+            _verdict(abilities, vendors, (vendors,), offered)
+            if vendors in abilities.found
+            else "no: only with a profile of the vendor's numbers"
+        )
     return details
 
 
@@ -212,7 +222,7 @@ def _verdict(abilities: Abilities, name: str, needed: Sequence[str], offered: se
     if reason:
         return f"no: {reason}"
     if name == f"import by {WrappingAlgorithm.RSAES_PKCS1_V1_5}" and not abilities.can(
-        _probe.EXPLICIT_REJECTION
+        _abilities.EXPLICIT_REJECTION
     ):
         return "no: garbage would become a random key"
     is_capability = name.startswith("import by ") or name in _DENIABLE

@@ -14,6 +14,7 @@ from pkcs11.attributes import AttributeMapper
 
 from kmscore.algorithms import TRAITS, KeySpec, KeyState, KeyUsage
 from kmscore.errors import InternalError
+from kmscore_pkcs11._schemes import SM2_PARAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +28,7 @@ EC_PARAMS: Final = {
     KeySpec.EC_P256: bytes.fromhex("06082a8648ce3d030107"),
     KeySpec.EC_P384: bytes.fromhex("06052b81040022"),
     KeySpec.ED25519: b"\x13\x0cedwards25519",
+    KeySpec.SM2: SM2_PARAMS,
 }
 """CKA_EC_PARAMS: object identifiers in DER; for Ed25519 the curve's name (PKCS#11 3.0, 2.3.5)."""
 

@@ -7,6 +7,7 @@ process in which it is the only kind.
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import kmscore
 from tests.pkcs11 import tokens
 from tests.pkcs11.expectations import EXPECTED, Expected
+from tests.pkcs11.inside import Clock
 from tests.pkcs11.tokens import Token, Unpluggable
 
 ONLY = os.environ.get("KMSCORE_TEST_TOKEN", "")
@@ -107,8 +109,9 @@ def connect(path: Path, tried: Callable[[Token], Path]) -> Iterator[Callable[...
             registry = options.pop("path", path)
             if not registry.exists():
                 shutil.copy2(tried(token), registry)
+            clock = options.pop("clock", time.time)
             config = token.config(registry, **options)
-            return stack.enter_context(kmscore.connect("hsm", config=config))
+            return stack.enter_context(kmscore.connect("hsm", config=config, clock=clock))
 
         yield open_provider
 
@@ -117,3 +120,10 @@ def connect(path: Path, tried: Callable[[Token], Path]) -> Iterator[Callable[...
 def kms(connect: Callable[..., Any], token: Token) -> Any:
     """A provider on each token in turn."""
     return connect(token)
+
+
+@pytest.fixture
+def clocked(connect: Callable[..., Any], token: Token) -> tuple[Any, Clock]:
+    """A provider on each token in turn, and the clock that it sees."""
+    clock = Clock()
+    return connect(token, clock=clock), clock
