@@ -19,6 +19,7 @@ from kmscore.algorithms import (
 from kmscore.ciphertext import NONCE_BYTES, SUITE_OF, TAG_BYTES, associated_data, header, parse
 from kmscore.errors import (
     CiphertextInvalid,
+    ConfigError,
     InternalError,
     KeyNotFound,
     KmsError,
@@ -90,6 +91,8 @@ class Pkcs11Provider(
         self._clock = setting.clock
         self._path = registry_path(setting)
         self._host_oaep: bool = options["allow_host_oaep"]
+        if options["max_sessions"] < 2:
+            raise ConfigError("max_sessions must be at least 2", hint="16 is the default")
         module = load(options["module"], options["init_args"])
         self._token = Token(module, identity_of(options), options["pin"], options["max_sessions"])
         self._ready: dict[tuple[str, int], Ready] = {}

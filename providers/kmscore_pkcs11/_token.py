@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import threading
 import time
@@ -51,6 +52,9 @@ _LONGEST_PAUSE: Final = 10.0
 _SALT: Final = os.urandom(16)
 _REFUSED_PINS: Final[set[bytes]] = set()
 """Hashes of PINs that were refused, with their tokens: three wrong tries lock many tokens."""
+
+_ACCEPTED_PINS: Final[dict[bytes, bytes]] = {}
+"""By token, the hash of the PIN that it last took from this process."""
 
 
 class Identity(NamedTuple):
@@ -430,10 +434,16 @@ class Token:
         except NativeError as error:
             if error.code == ALREADY_LOGGED_IN:
                 # By another provider of this process: logins count for all sessions.
-                return
+                if hmac.compare_digest(_ACCEPTED_PINS.get(spot, digest), digest):
+                    return
+                raise AuthenticationFailed(
+                    "the token is logged in already, with another PIN",
+                    hint="Refer to the same PIN in all providers of this token",
+                ) from error
             if error.code == PIN_INCORRECT:
                 _REFUSED_PINS.add(digest)
             raise from_code(error.code, error.function) from error
+        _ACCEPTED_PINS[spot] = digest
 
 
 class Doubtful(Unavailable):

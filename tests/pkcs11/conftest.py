@@ -105,12 +105,14 @@ def connect(path: Path, tried: Callable[[Token], Path]) -> Iterator[Callable[...
     """Opens a provider on a token, with options; closed after the test."""
     with ExitStack() as stack:
 
-        def open_provider(token: Token, **options: Any) -> Any:
+        def open_provider(token: Token, /, **options: Any) -> Any:
             registry = options.pop("path", path)
             if not registry.exists():
                 shutil.copy2(tried(token), registry)
             clock = options.pop("clock", time.time)
-            config = token.config(registry, **options)
+            data = {**token.options(registry), **options}
+            left = {name: value for name, value in data.items() if value is not None}
+            config = {"providers": {"hsm": left}}
             return stack.enter_context(kmscore.connect("hsm", config=config, clock=clock))
 
         yield open_provider

@@ -1,0 +1,147 @@
+"""The life of keys on a token: what the registry says, the token does."""
+
+from datetime import timedelta
+
+import pytest
+from pkcs11 import Attribute
+
+from kmscore import KeyState, Message
+from kmscore.errors import (
+    AlreadyExists,
+    InternalError,
+    KeyNotFound,
+    KeyStateError,
+    Unavailable,
+)
+from tests.pkcs11.conftest import KINDS
+from tests.pkcs11.expectations import EXPECTED
+from tests.pkcs11.inside import objects
+
+AES = pytest.mark.parametrize(
+    "token", [kind for kind in KINDS if EXPECTED[kind].symmetric], indirect=True
+)
+DAY = 86400
+
+
+def test_a_key_is_destroyed_at_its_date(clocked, token):
+    """Not before; at that second it is gone for users, and with the next change for the token."""
+    kms, clock = clocked
+    key = kms.create_key("RSA_2048", usage="SIGN_VERIFY")
+    key.disable()
+    assert key.schedule_deletion(7) == key.describe().created_at + timedelta(days=7)
+    clock.advance(7 * DAY - 1)
+    kms.create_key("RSA_2048", usage="SIGN_VERIFY")
+    assert set(objects(kms, key)) == {"1"}
+    clock.advance(1)
+    with pytest.raises(KeyNotFound):
+        kms.key(key.key_id)
+    kms.create_key("RSA_2048", usage="SIGN_VERIFY")
+    assert objects(kms, key) == {}
+
+
+def test_a_deletion_can_be_cancelled(kms):
+    """The key is disabled then, on the token too, until it is enabled."""
+    key = kms.create_key("RSA_2048", usage="SIGN_VERIFY")
+    key.disable()
+    key.schedule_deletion(7)
+    key.cancel_deletion()
+    assert key.describe().state is KeyState.DISABLED
+    assert objects(kms, key)["1"].usages == ()
+    key.enable()
+    assert key.public_key().verify(Message(b"x"), key.sign(Message(b"x")))
+
+
+@AES
+def test_an_archived_key_only_decrypts(kms):
+    """The token refuses to encrypt with it, until it is restored."""
+    key = kms.create_key("AES_256")
+    sealed = key.encrypt(b"x")
+    key.archive()
+    assert objects(kms, key)["1"].usages == ("DECRYPT",)
+    assert key.decrypt(sealed) == b"x"
+    with pytest.raises(KeyStateError):
+        key.encrypt(b"x")
+    key.restore()
+    assert objects(kms, key)["1"].usages == ("ENCRYPT", "DECRYPT")
+    assert key.decrypt(key.encrypt(b"y")) == b"y"
+
+
+@AES
+def test_a_key_rotates_when_it_is_due(clocked):
+    """At the first encryption after that time; older ciphertexts open still."""
+    kms, clock = clocked
+    key = kms.create_key("AES_256")
+    key.set_rotation(7)
+    sealed = key.encrypt(b"x")
+    clock.advance(7 * DAY)
+    newer = key.encrypt(b"y")
+    assert key.describe().version == 2
+    assert (key.decrypt(sealed), key.decrypt(newer)) == (b"x", b"y")
+    assert {name: each.usages for name, each in objects(kms, key).items()} == {
+        "1": ("DECRYPT",),
+        "2": ("ENCRYPT", "DECRYPT"),
+    }
+
+
+@AES
+def test_enabling_a_rotated_key_enables_each_version_for_what_it_is(kms):
+    """Old versions never encrypt again."""
+    key = kms.create_key("AES_256")
+    key.rotate()
+    key.disable()
+    assert {each.usages for each in objects(kms, key).values()} == {()}
+    key.enable()
+    assert objects(kms, key)["1"].usages == ("DECRYPT",)
+
+
+def test_a_key_that_was_not_entered_is_not_on_the_token(kms, token):
+    """An alias that is taken: the pair that was made for it is destroyed again."""
+    kms.create_key("RSA_2048", usage="SIGN_VERIFY", alias="taken")
+    before = count(kms)
+    with pytest.raises(AlreadyExists):
+        kms.create_key("RSA_2048", usage="SIGN_VERIFY", alias="taken")
+    assert count(kms) == before
+
+
+def count(kms):
+    """How many objects the token has."""
+    return kms.provider._token.change(
+        "C_FindObjects", lambda session: len(list(session.raw.get_objects({Attribute.TOKEN: True})))
+    )
+
+
+def test_a_new_key_that_fails_its_trial_is_destroyed(connect, softhsm, monkeypatch):
+    """A token whose new key does not do what it should keeps nothing of it."""
+    kms = connect(softhsm)
+    before = count(kms)
+    monkeypatch.setattr("kmscore_pkcs11._keys.signs", lambda *given: False)
+    with pytest.raises(InternalError, match="halves do not fit"):
+        kms.create_key("EC_P256")
+    assert count(kms) == before
+
+
+def test_disabling_works_while_the_object_is_missing(kms):
+    """Somebody destroyed it with another tool; enabling then says so."""
+    key = kms.create_key("RSA_2048", usage="SIGN_VERIFY")
+    version = kms.provider._store.version(key.key_id, 1)
+    kms.provider._keys.remove(version.material)
+    key.disable()
+    assert key.describe().state is KeyState.DISABLED
+    with pytest.raises(KeyNotFound, match="no longer on the token"):
+        key.enable()
+
+
+def test_disabling_a_key_fails_when_the_token_cannot_be_told(connect, softhsm, monkeypatch):
+    """The registry then says what is so: the key is still enabled."""
+    kms = connect(softhsm)
+    key = kms.create_key("AES_256")
+
+    def fail(*_):
+        raise Unavailable("the token is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kms.provider._keys, "mirror", fail)
+        with pytest.raises(Unavailable):
+            key.disable()
+    assert key.describe().state is KeyState.ENABLED
+    assert key.decrypt(key.encrypt(b"x")) == b"x"
