@@ -7,6 +7,7 @@ thread has a connection of its own, and none crosses a fork.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import threading
@@ -132,7 +133,9 @@ class State:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self._own = threading.local()
-        self._inherited: list[Any] = []
+        self._inherited: list[_Connection] = []
+        self._numbers = itertools.count()
+        self._generation = 0
         make_private(self.path, create=True)
         with self.writing() as database:
             if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -147,37 +150,44 @@ class State:
     # --- Access ------------------------------------------------------------------------------
 
     def generation(self) -> int:
-        """A number that differs, in this thread, after any other one has changed something."""
+        """A number that nobody was given before the last change that can be seen now.
+
+        SQLite tells each connection whether others have changed something; its numbers are of no
+        use to any other connection, so that they are turned into one that all threads share.
+        """
+        own = self._connection()
         try:
-            found: int = self._connection().execute("PRAGMA data_version").fetchone()[0]
+            version: int = own.database.execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.Error as error:
             raise self._failure(error) from error
-        # This thread's own changes do not count as changes to it.
-        written: int = self._own.written
-        return found + written
+        if version != own.seen:
+            own.seen = version
+            self._generation = next(self._numbers)
+        return self._generation
 
     def rows(self, query: str, *values: Any) -> list[Any]:
         """All rows of a query."""
         try:
-            return self._connection().execute(query, values).fetchall()
+            return self._connection().database.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise self._failure(error) from error
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection]:
         """A transaction: all of it happens, durably, or nothing."""
-        connection = self._connection()
+        database = self._connection().database
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")
+            database.execute("BEGIN IMMEDIATE")
+            yield database
+            database.execute("COMMIT")
         except sqlite3.Error as error:
-            roll_back(connection)
+            roll_back(database)
             raise self._failure(error) from error
         except BaseException:
-            roll_back(connection)
+            roll_back(database)
             raise
-        self._own.written += 1 << 32
+        # SQLite tells a connection nothing of its own changes.
+        self._generation = next(self._numbers)
 
     def touch(self) -> None:
         """Tell the other workers that a key is no longer as they remember it."""
@@ -185,11 +195,11 @@ class State:
             database.execute("UPDATE changes SET number = number + 1")
 
     def close(self) -> None:
-        """Close this thread's connection; those of other threads close with them."""
-        connection = getattr(self._own, "connection", None)
-        if connection is not None and self._own.process == os.getpid():
-            connection.close()
-            self._own.connection = None
+        """Close this thread's connection; those of other threads close when they end."""
+        own: _Connection | None = getattr(self._own, "connection", None)
+        if own is not None and own.process == os.getpid():
+            own.close()
+            del self._own.connection
 
     # --- Keys --------------------------------------------------------------------------------
 
@@ -335,27 +345,47 @@ class State:
 
     # --- Inside ------------------------------------------------------------------------------
 
-    def _connection(self) -> sqlite3.Connection:
-        own = self._own
-        if getattr(own, "process", None) != os.getpid():
-            # One that came through a fork is left alone: to close it would drop its owner's locks.
-            self._inherited.append(getattr(own, "connection", None))
-            own.connection = None
-            own.process = os.getpid()
-            own.written = 0
-        if own.connection is None:
-            try:
-                own.connection = connect(self.path)
-                own.connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.Error as error:
-                raise self._failure(error) from error
-        connection: sqlite3.Connection = own.connection
-        return connection
+    def _connection(self) -> _Connection:
+        own: _Connection | None = getattr(self._own, "connection", None)
+        if own is not None and own.process == os.getpid():
+            return own
+        if own is not None:
+            # It came through a fork: to close it would drop the locks of whom it belongs to.
+            self._inherited.append(own)
+        try:
+            database = connect(self.path)
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        new = self._own.connection = _Connection(database)
+        return new
 
     def _failure(self, error: sqlite3.Error) -> KmsError:
         failed = failure(self.path, error)
         failed.message = failed.message.replace("keystore", "state", 1)
         return failed
+
+
+class _Connection:
+    """A thread's connection; closed when the thread ends.
+
+    Attributes:
+        database: The connection.
+        process: The process that opened it.
+        seen: What SQLite last said of the changes of others.
+    """
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self.database = database
+        self.process = os.getpid()
+        self.seen: int | None = None
+
+    def close(self) -> None:
+        """Close it, in the process that opened it."""
+        if self.process == os.getpid():
+            self.database.close()
+
+    __del__ = close
 
 
 def _put_tags(database: sqlite3.Connection, resource: str, tags: dict[str, str]) -> None:

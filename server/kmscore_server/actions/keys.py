@@ -60,8 +60,8 @@ def create_key(api: Context, call: Call, given: dict[str, Any]) -> dict[str, Any
     except KmsError:
         api.state.give_up(alias, uin)
         raise
-    info = key.describe()
     api.keys.add(key, key.key_id, uin, alias, given["Tags"])
+    info = key.describe()
     return {
         "KeyId": info.key_id,
         "Alias": alias,
@@ -166,7 +166,10 @@ def require_unbound(api: Context, held: Held) -> None:
 
 def update_alias(api: Context, call: Call, given: dict[str, Any]) -> dict[str, Any]:
     """Give a key another name."""
-    api.keys.use(call, given["KeyId"]).key.set_alias(given["Alias"])
+    held = api.keys.use(call, given["KeyId"])
+    # Permissions go by aliases: nobody gives a key a name that they may not give.
+    call.caller.require(call.action, held.row.key_id, given["Alias"])
+    held.key.set_alias(given["Alias"])
     api.state.touch()
     return {}
 

@@ -359,6 +359,13 @@ def test_permissions_go_by_the_new_name_at_once(server, key, alice):
     assert server.code("Encrypt", KeyId=key, Plaintext=SECRET) == "UnauthorizedOperation"
 
 
+def test_a_name_that_the_caller_may_not_give_is_refused(server, key, alice):
+    """Otherwise a key could be moved under permissions that are not for it."""
+    alice.denied = {("UpdateAlias", "secret")}
+    assert server.code("UpdateAlias", KeyId=key, Alias="secret") == "UnauthorizedOperation"
+    assert metadata(server, key)["Alias"] == "key"
+
+
 # --- Bindings --------------------------------------------------------------------------------
 
 

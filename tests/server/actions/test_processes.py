@@ -45,6 +45,27 @@ def test_a_new_name_counts_in_all_workers_at_once(server, other, alice):
     assert other.code("Encrypt", KeyId=key, Plaintext=SECRET) == "UnauthorizedOperation"
 
 
+def test_a_new_name_counts_in_all_threads_at_once(server, other, alice):
+    """Each thread has a connection of its own, and one memory of keys serves all."""
+    alice.denied = {("Encrypt", "secret")}
+    keys = [server.key(f"public{number}") for number in range(20)]
+
+    def code(key):
+        try:
+            return other("Encrypt", KeyId=key, Plaintext=SECRET)["KeyId"]
+        except ApiError as error:
+            return error.code
+
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        for key in keys:
+            for thread in (first, second):
+                assert thread.submit(code, key).result() == key
+            server("UpdateAlias", KeyId=key, Alias="secret")
+            for thread in (first, second):
+                assert thread.submit(code, key).result() == "UnauthorizedOperation"
+            server("UpdateAlias", KeyId=key, Alias=f"not-secret-{key[:8]}")
+
+
 def test_rotation_is_limited_in_all_workers_together(server, other):
     """Once a day, whoever is asked."""
     key = server.key()
