@@ -74,8 +74,9 @@ class Refused(Exception):
 class Running:
     """A server that runs."""
 
-    def __init__(self, folder, *options):
-        for name, text in FILES.items():
+    def __init__(self, folder, *options, config="", environment=None):
+        files = FILES | ({"kms.toml": config} if config else {})
+        for name, text in files.items():
             (folder / name).write_text(text)
             (folder / name).chmod(0o600)
         command = [KMSCORE, "--json", "serve", "--port", "0", "--credentials", "credentials.toml"]
@@ -83,6 +84,7 @@ class Running:
             self.process = subprocess.Popen(
                 [str(word) for word in (*command, *options)],
                 cwd=folder,
+                env={**os.environ, **(environment or {})},
                 stdout=subprocess.PIPE,
                 stderr=errors,
             )
