@@ -39,8 +39,6 @@ def context(value: Any) -> EncryptionContext:
         return EncryptionContext.from_json(written)
     except KmsError as error:
         raise Refused(f"cannot be used: {error.message}") from None
-    except RecursionError:
-        raise Refused("must be a JSON object of strings") from None
 
 
 def encoded(data: bytes | bytearray) -> str:

@@ -168,6 +168,12 @@ def test_plaintexts_are_told_to_an_sm2_key_alone(server, key, algorithm):
     assert private.decrypt(sealed) == unb64(plain)
 
 
+def test_an_empty_key_is_no_recipient(server, key):
+    """As if none was given."""
+    request = {"KeyId": key, "KeySpec": "AES_256", "EncryptionPublicKey": ""}
+    assert len(unb64(server("GenerateDataKey", **request)["Plaintext"])) == 32
+
+
 def test_the_default_algorithm_does_not_fit_an_rsa_key(server, key):
     """SM2 is the default, also for who forgets it."""
     _, pem = rsa_recipient()

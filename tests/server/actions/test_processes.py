@@ -66,6 +66,28 @@ def test_a_new_name_counts_in_all_threads_at_once(server, other, alice):
             server("UpdateAlias", KeyId=key, Alias=f"not-secret-{key[:8]}")
 
 
+def test_a_change_between_reading_and_writing_is_not_lost(server, other, monkeypatch):
+    """Another worker schedules a data key's deletion while this one is about to rename it."""
+    key = server.key()
+    hosted = {"KeySpec": "AES_256", "IsHostedByKms": 1, "DataKeyName": "orders"}
+    data_key = server("GenerateDataKey", KeyId=key, **hosted)["DataKeyId"]
+    server("DisableDataKey", DataKeyId=data_key)
+    state = server.api.context.state
+    read = state.data_keys
+
+    def read_and_be_overtaken(*arguments):
+        rows = read(*arguments)
+        monkeypatch.undo()
+        other("ScheduleDataKeyDeletion", DataKeyId=data_key, PendingWindowInDays=7)
+        return rows
+
+    monkeypatch.setattr(state, "data_keys", read_and_be_overtaken)
+    server("UpdateDataKeyName", DataKeyId=data_key, DataKeyName="renamed")
+    known = other("DescribeDataKey", DataKeyId=data_key)["DataKeyMetadata"]
+    assert (known["DataKeyName"], known["KeyState"]) == ("renamed", "PendingDelete")
+    assert known["DeletionDate"] > 0
+
+
 def test_rotation_is_limited_in_all_workers_together(server, other):
     """Once a day, whoever is asked."""
     key = server.key()
@@ -191,6 +213,18 @@ def test_a_state_that_others_may_read_is_refused(serve, tmp_path):
     (tmp_path / "state.db").touch(mode=0o644)
     with pytest.raises(ConfigError, match="others than its owner"):
         serve()
+
+
+def test_a_state_that_somebody_broke_is_an_error_inside(server, tmp_path, alice):
+    """The answer is a code, and no more."""
+    key = server.key()
+    database = sqlite3.connect(tmp_path / "state.db")
+    database.execute("DROP TABLE keys")
+    database.close()
+    with pytest.raises(ApiError) as caught:
+        server.api.handle(Call("DescribeKey", {"KeyId": key}, alice, "", ""))
+    assert caught.value.code == "InternalError"
+    assert "state" not in caught.value.message
 
 
 def test_another_kind_of_database_is_refused(serve, tmp_path):
