@@ -211,6 +211,7 @@ STALE: Final = frozenset({0x060, 0x082, 0x0F0, 0x113})
 WRONG_SIGNATURE: Final = frozenset({0x0C0, 0x0C1})
 """What C_Verify says of a wrong signature: a result, not a failure."""
 
+_ARGUMENTS_BAD: Final = 0x007
 _VAGUE: Final = frozenset({0x005, 0x006})
 _OPENING: Final = frozenset({"C_Decrypt", "C_DecryptFinal", "C_DecryptUpdate"})
 _MAKING: Final = frozenset(
@@ -315,10 +316,13 @@ def name_of(code: int) -> str:
 def needs_self_check(code: int, function: str) -> bool:
     """Whether only a trial tells a bad ciphertext from a token that is in trouble.
 
-    SoftHSM 2.6 and opencryptoki answer a wrong tag or padding like any other failure. When the key
-    passes a trial, the ciphertext is to blame; else the token is.
+    SoftHSM 2.6 and opencryptoki answer a wrong tag or padding like any other failure, and NSS a
+    number that is not below the modulus like a defect of ours. When the key passes a trial, the
+    ciphertext is to blame; else the token is.
     """
-    return code in _VAGUE and (function in _OPENING or function == "C_UnwrapKey")
+    if function in _OPENING:
+        return code in _VAGUE or code == _ARGUMENTS_BAD
+    return code in _VAGUE and function == "C_UnwrapKey"
 
 
 def from_code(code: int, function: str) -> KmsError:

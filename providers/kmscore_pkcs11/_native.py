@@ -10,7 +10,7 @@ Structures: OASIS PKCS#11 Base Specification 2.40, as packed on Unix.
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, Structure, byref, c_char_p, c_ulong, c_void_p, sizeof
+from ctypes import POINTER, Structure, byref, c_char_p, c_ubyte, c_ulong, c_void_p, sizeof
 from typing import Any, Final, cast
 
 from kmscore.ciphertext import NONCE_BYTES, TAG_BYTES
@@ -22,6 +22,8 @@ USER: Final = 1
 USER_STATES: Final = frozenset({1, 3})
 """States of a session in which the user is logged in: read-only and read-write."""
 
+_CKA_CLASS: Final = 0x000
+_CKA_ID: Final = 0x102
 _VERSION_BYTES: Final = sizeof(c_void_p)
 _FUNCTIONS: Final = """
     C_Initialize C_Finalize C_GetInfo C_GetFunctionList C_GetSlotList C_GetSlotInfo C_GetTokenInfo
@@ -80,6 +82,10 @@ class _SessionInfo(Structure):
         ("flags", c_ulong),
         ("device_error", c_ulong),
     )
+
+
+class _Attribute(Structure):
+    _fields_ = (("attribute", c_ulong), ("value", c_void_p), ("length", c_ulong))
 
 
 class _Mechanism(Structure):
@@ -147,6 +153,46 @@ class Native:
         if code:
             raise NativeError(code, "C_GetSessionInfo")
         return info.state in USER_STATES
+
+    def find_objects(
+        self, session: int, identity: bytes, kind: int | None = None, most: int = 16
+    ) -> list[int]:
+        """Handles of the objects with that CKA_ID; with a CKA_CLASS, only those of that class.
+
+        The library's own search reads attributes of each hit, and when the token is lost it fails
+        once more while it is thrown away.
+
+        Raises:
+            NativeError: The token fails; the session must not be used again.
+        """
+        value = ctypes.create_string_buffer(identity, len(identity))
+        number = c_ulong(kind or 0)
+        template = (_Attribute * 2)(
+            _Attribute(_CKA_ID, ctypes.addressof(value), len(identity)),
+            _Attribute(_CKA_CLASS, ctypes.addressof(number), sizeof(c_ulong)),
+        )
+        found, handles = c_ulong(), (c_ulong * most)()
+        at_template, attributes = ctypes.addressof(template), 1 if kind is None else 2
+        self._call("C_FindObjectsInit", c_ulong, c_void_p, c_ulong)(
+            session, at_template, attributes
+        )
+        self._call("C_FindObjects", c_ulong, c_void_p, c_ulong, c_void_p)(
+            session, ctypes.addressof(handles), most, ctypes.addressof(found)
+        )
+        self._call("C_FindObjectsFinal", c_ulong)(session)
+        return list(handles[: found.value])
+
+    def destroy_object(self, session: int, handle: int) -> None:
+        """C_DestroyObject."""
+        self._call("C_DestroyObject", c_ulong, c_ulong)(session, handle)
+
+    def set_flag(self, session: int, handle: int, flag: int, value: bool) -> None:
+        """C_SetAttributeValue for one CK_BBOOL."""
+        wanted = c_ubyte(value)
+        attribute = _Attribute(flag, ctypes.addressof(wanted), sizeof(c_ubyte))
+        self._call("C_SetAttributeValue", c_ulong, c_ulong, c_void_p, c_ulong)(
+            session, handle, ctypes.addressof(attribute), 1
+        )
 
     def gcm(self, session: int) -> Gcm:
         """AES-GCM on a session."""

@@ -139,11 +139,11 @@ def remove(session: Session, identity: bytes) -> None:
         PKCS11Error: It destroys none.
     """
     for _ in range(2):
-        found = list(session.raw.get_objects({Attribute.ID: identity}, batch_size=16))
+        found = session.search(identity)
         if not found:
             return
-        for each in found:
-            each.destroy()
+        for handle in found:
+            session.destroy(handle)
     raise InternalError("the token keeps a key that it was told to destroy")
 
 
@@ -153,10 +153,10 @@ def set_flags(session: Session, kind: ObjectClass, identity: bytes, flags: Templ
     Returns:
         Whether the token has that key.
     """
-    found = session.search((kind, identity))
-    for key in found:
+    found = session.search(identity, kind)
+    for handle in found:
         for flag, value in checked(flags).items():
-            key[flag] = value
+            session.set_flag(handle, flag, value)
     return bool(found)
 
 

@@ -315,7 +315,8 @@ def _must_not_wrap(place: tuple[ObjectClass, bytes], session: Session) -> None:
     flags = dict.fromkeys((Attribute.ENCRYPT, Attribute.DECRYPT), False)
     template = checked(_secret() | flags | {Attribute.WRAP: True})
     kek = session.raw.generate_key(KeyType.AES, 256, capabilities=0, template=template)
-    (key,) = session.search(place)
+    kind, identity = place
+    (key,) = session.raw.get_objects({Attribute.CLASS: kind, Attribute.ID: identity})
     if not _fails(lambda: kek.wrap_key(key, mechanism=Mechanism.AES_KEY_WRAP)):
         raise _WrongError("keys that are not extractable can be wrapped and taken out")
 

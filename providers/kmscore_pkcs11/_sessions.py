@@ -6,7 +6,6 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from pkcs11 import Attribute, KeyType, ObjectClass
@@ -18,7 +17,7 @@ from kmscore_pkcs11._errors import code_of
 from kmscore_pkcs11._native import NativeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from kmscore_pkcs11._native import Native
 
@@ -84,12 +83,17 @@ class Session:
         key.key_type = kind
         return key
 
-    def search(self, place: Place, most: int = 2) -> list[Any]:
-        """Objects of that class with that CKA_ID, as the library's own, on this session."""
-        kind, identity = place
-        template = {Attribute.CLASS: kind, Attribute.ID: identity}
-        found: Iterator[Any] = self.raw.get_objects(template, batch_size=most)
-        return list(islice(found, most))
+    def search(self, identity: bytes, kind: ObjectClass | None = None, most: int = 16) -> list[int]:
+        """Handles of the objects with that CKA_ID; with a class, only those of that class."""
+        return self.pool.native.find_objects(self.raw.handle, identity, kind, most)
+
+    def destroy(self, handle: int) -> None:
+        """Destroy an object."""
+        self.pool.native.destroy_object(self.raw.handle, handle)
+
+    def set_flag(self, handle: int, flag: Attribute, value: bool) -> None:
+        """Change a usage flag of a key."""
+        self.pool.native.set_flag(self.raw.handle, handle, flag, value)
 
     def find(self, place: Place) -> int:
         """The handle of the one key at that place.
@@ -99,21 +103,22 @@ class Session:
             IntegrityError: There are several.
             NativeError: The login was lost.
         """
-        found = self.search(place)
+        kind, identity = place
+        found = self.search(identity, kind, 2)
         if len(found) > 1:
             raise IntegrityError(
-                f"several objects on the token have the CKA_ID {place[1].hex()}",
+                f"several objects on the token have the CKA_ID {identity.hex()}",
                 hint="Find out who copied the key, and destroy the copy",
             )
         if not found:
             # Without a login, a token shows no private objects, and says so in no other way.
-            if not self.pool.is_logged_in(self.raw.handle):
+            if not self.pool.native.is_logged_in(self.raw.handle):
                 raise NativeError(USER_NOT_LOGGED_IN, "C_FindObjects")
             raise KeyNotFound(
                 "the key is no longer on the token",
                 hint="Somebody destroyed it with another tool; restore the token from a backup",
             )
-        handle: int = found[0].handle
+        handle = found[0]
         if len(self.handles) >= MOST_HANDLES:
             self.handles.clear()
         self.handles[place] = handle
@@ -137,6 +142,7 @@ class Pool:
         patience: How long to wait for one, in seconds.
 
     Attributes:
+        native: The module's functions.
         handles: Handles of keys by their place. A new login begins with none: modules use the same
             numbers again, for other keys.
     """
@@ -146,9 +152,8 @@ class Pool:
     ) -> None:
         self.handles: dict[Place, int] = {}
         self.idle: deque[Session] = deque()
-        self.is_logged_in = native.is_logged_in
         self._open_raw = open_raw
-        self._native = native
+        self.native = native
         self._most = most
         self._patience = patience
         self._opened = 0
@@ -257,7 +262,7 @@ class Pool:
                 self._waiting -= 1
         try:
             raw = self._open_raw(writable)
-            return Session(self, raw, self._native, is_writable=writable)
+            return Session(self, raw, self.native, is_writable=writable)
         except BaseException as error:
             with self._changed:
                 self._opened -= 1

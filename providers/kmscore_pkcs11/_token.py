@@ -178,28 +178,24 @@ class Token:
             handle = session.handles.get(place) or session.find(place)
             result = action(session, handle, *arguments)
         except FAILURES as error:
-            pool = session.pool
-            pool.drop(session)
-            self._recover(error, function, pool, place)
+            session.pool.drop(session)
+            failure = error
         except BaseException:
             session.pool.drop(session)
             raise
         else:
             session.pool.give(session)
             return result
-        return self._once(place, function, action, arguments)
+
+        def attempt(other: Session) -> Result:
+            return action(other, other.handles.get(place) or other.find(place), *arguments)
+
+        self._recover(failure, function, session.pool, place)
+        return self._repeat(function, attempt, place=place)
 
     def ask(self, function: str, action: Action[Result], *arguments: Any) -> Result:
         """Do something without a key that may be done twice; as `use`, without a handle."""
-        pool = self.pool
-        try:
-            return self._with(self._take(), action, arguments)
-        except FAILURES as error:
-            self._recover(error, function, pool, None)
-        try:
-            return self._with(self._take(), action, arguments)
-        except FAILURES as error:
-            raise explain(error, function) from error
+        return self._repeat(function, lambda session: action(session, *arguments))
 
     def change(self, function: str, action: Action[Result], *arguments: Any) -> Result:
         """Do something on a read-write session of its own, which is closed afterwards.
@@ -210,38 +206,39 @@ class Token:
                 came back, so it looks first what is there.
             arguments: What else it needs.
         """
-        pool = self.pool
-        try:
-            return self._with(self._take(writable=True), action, arguments)
-        except FAILURES as error:
-            self._recover(error, function, pool, None)
-        try:
-            return self._with(self._take(writable=True), action, arguments)
-        except FAILURES as error:
-            raise explain(error, function) from error
+        return self._repeat(function, lambda session: action(session, *arguments), writable=True)
 
-    def _once(
-        self, place: Place, function: str, action: Action[Result], arguments: tuple[Any, ...]
+    def _repeat(
+        self,
+        function: str,
+        attempt: Callable[[Session], Result],
+        *,
+        writable: bool = False,
+        place: Place | None = None,
     ) -> Result:
-        def with_handle(session: Session) -> Result:
-            return action(session, session.handles.get(place) or session.find(place), *arguments)
+        """Try, and once more after a failure that may pass.
 
-        try:
-            return self._with(self._take(), with_handle, ())
-        except FAILURES as error:
-            raise explain(error, function) from error
-
-    def _with(self, session: Session, action: Action[Result], arguments: tuple[Any, ...]) -> Result:
-        try:
-            result = action(session, *arguments)
-        except BaseException:
-            session.pool.drop(session)
-            raise
-        if session.is_writable:
-            session.pool.drop(session)
-        else:
-            session.pool.give(session)
-        return result
+        With a key that makes three tries: a logout first shows as a handle that is stale.
+        """
+        for is_last in (False, True):
+            session = self._take(writable=writable)
+            try:
+                result = attempt(session)
+            except FAILURES as error:
+                session.pool.drop(session)
+                if is_last:
+                    raise explain(error, function) from error
+                self._recover(error, function, session.pool, place)
+            except BaseException:
+                session.pool.drop(session)
+                raise
+            else:
+                if writable:
+                    session.pool.drop(session)
+                else:
+                    session.pool.give(session)
+                return result
+        raise AssertionError
 
     def _take(self, *, writable: bool = False) -> Session:
         if not writable:
@@ -254,7 +251,7 @@ class Token:
                     raise IndexError
                 return pool.take_writable() if writable else pool.take()
             except IndexError:
-                self._reconnect(pool)
+                self._reconnect(pool, is_paused=True)
             except PKCS11Error as error:
                 if code_of(error) not in LOST:
                     raise explain(error, "C_OpenSession") from error
@@ -278,7 +275,7 @@ class Token:
         """Whether the login holds, for `health`; connects when nobody has yet."""
 
         def ask(session: Session) -> bool:
-            return session.pool.is_logged_in(session.raw.handle)
+            return session.pool.native.is_logged_in(session.raw.handle)
 
         return self.ask("C_GetSessionInfo", ask)
 
@@ -329,12 +326,17 @@ class Token:
             self.forget_login()
             self.module.detach(self)
 
-    def _reconnect(self, lost: Pool | None) -> None:
-        """Connect again, unless another thread has done so since that login."""
+    def _reconnect(self, lost: Pool | None, *, is_paused: bool = False) -> None:
+        """Connect again, unless another thread has done so since that login.
+
+        A pool that gave no session may have been paused for a fork only, and goes on then.
+        """
         with self.module.lock:
             if self._closed:
                 raise InternalError("the provider was closed")
             if self.pool is not None and self.pool is not lost:
+                return
+            if is_paused and lost is not None and not lost.is_closed:
                 return
             wait = self._not_before - time.monotonic()
             if wait > 0:
@@ -384,12 +386,16 @@ class Token:
     def _find(self) -> Any:
         try:
             slots = self.module.library.get_slots(token_present=True)
-            tokens: list[Any] = []
-            for slot in slots:
-                with suppress(PKCS11Error):
-                    tokens.append(slot.get_token())
         except PKCS11Error as error:
             raise explain(error, "C_GetSlotList") from error
+        tokens: list[Any] = []
+        failure: PKCS11Error | None = None
+        for slot in slots:
+            try:
+                tokens.append(slot.get_token())
+            except PKCS11Error as error:
+                # Another token's trouble is not ours, unless ours is not found for it.
+                failure = error
         fitting = [token for token in tokens if self.identity.fits(token)]
         if len(fitting) == 1:
             return fitting[0]
@@ -399,6 +405,8 @@ class Token:
                 f"several tokens fit {self.identity}: serial numbers {serials}",
                 hint="Add serial to the configuration",
             )
+        if failure is not None:
+            raise explain(failure, "C_GetTokenInfo") from failure
         names = ", ".join(repr(token.label) for token in tokens if token.label) or "none"
         raise Unavailable(f"there is no token with {self.identity}", hint=f"There are: {names}")
 
@@ -471,11 +479,14 @@ def explain(error: BaseException, function: str) -> KmsError:
             that begins the operation, too.
     """
     code = code_of_failure(error)
+    if code is None:
+        return translate(error, function)
     if isinstance(error, NativeError):
         function = error.function
-    elif code in _OF_INIT and function in _INIT_OF:
-        function = _INIT_OF[function]
-    meant = from_code(code, function) if code is not None else translate(error, function)
-    if code is not None and needs_self_check(code, function):
+    is_doubtful = needs_self_check(code, function)
+    if not isinstance(error, NativeError) and code in _OF_INIT:
+        function = _INIT_OF.get(function, function)
+    meant = from_code(code, function)
+    if is_doubtful:
         return Doubtful(meant.message, hint=meant.hint, code=meant.code)
     return meant

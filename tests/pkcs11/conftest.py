@@ -25,14 +25,22 @@ ONLY = os.environ.get("KMSCORE_TEST_TOKEN", "")
 """The one kind of token to test; else those that need nothing but packages."""
 
 KINDS = [ONLY] if ONLY else ["softhsm", "nss", "p11kit"]
+WITH_AES = [kind for kind in KINDS if EXPECTED[kind].symmetric]
+"""Those with symmetric keys."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With only one kind of token, only the tests of every token are run."""
-    if ONLY:
-        chosen = [item for item in items if "token" in getattr(item, "fixturenames", ())]
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-        items[:] = chosen
+    """With one kind of token, the tests of every token and its own; else none of opencryptoki's."""
+
+    def is_run(item: pytest.Item) -> bool:
+        names = set(getattr(item, "fixturenames", ()))
+        if not ONLY:
+            return "opencryptoki" not in names
+        return bool(names & {"token", ONLY}) and not names & {"softhsm", "nss", "unpluggable"}
+
+    chosen = [item for item in items if is_run(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +64,7 @@ def unpluggable(tmp_path_factory: pytest.TempPathFactory, softhsm: Token) -> Ite
     made = Unpluggable(tmp_path_factory.mktemp("p11kit"), behind)
     os.environ.update(made.token.environment)
     yield made
-    made.close()
+    made.unplug()
 
 
 @pytest.fixture(scope="session")

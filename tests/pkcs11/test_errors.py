@@ -174,6 +174,8 @@ def test_a_vague_answer_is_looked_into():
     """Only where a ciphertext may be to blame for it."""
     assert needs_self_check(0x05, "C_Decrypt")
     assert needs_self_check(0x06, "C_UnwrapKey")
+    assert needs_self_check(0x07, "C_Decrypt")
+    assert not needs_self_check(0x07, "C_DecryptInit")
     assert not needs_self_check(0x05, "C_Sign")
     assert not needs_self_check(0x40, "C_Decrypt")
 

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 LABEL = "kms"
 PIN = "1234567"
 SO_PIN = "87654321"
+OPENCRYPTOKI_SO_PIN = "76543210"
+"""Its first one must be changed before it can be used."""
 
 LIBRARIES = Path("/usr/lib", os.uname().machine + "-linux-gnu")
 SOFTHSM = Path("/usr/lib/softhsm/libsofthsm2.so")
@@ -75,9 +77,13 @@ class Token(NamedTuple):
         return f'default = "hsm"\n[providers.hsm]\n{table}\npin = {{ file = "{pin}" }}\n'
 
     def run(self, script: str, *arguments: object, timeout: float = 120) -> str:
-        """Run Python in a process of its own, which may crash; what it printed."""
+        """Run a script in a process of its own, which may crash; what it printed."""
+        return self.start("-c", script, *arguments, timeout=timeout)
+
+    def start(self, *arguments: object, timeout: float = 120) -> str:
+        """Run Python with arguments of its own, in a process that may crash; what it printed."""
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", script, *map(str, arguments)],
+            [sys.executable, "-X", "faulthandler", "-W", "error", *map(str, arguments)],
             env={**os.environ, **self.environment},
             capture_output=True,
             text=True,
@@ -147,21 +153,27 @@ class Unpluggable:
     """
 
     def __init__(self, folder: Path, behind: Token) -> None:
-        socket = folder / "kms.sock"
+        self._socket = folder / "kms.sock"
+        self._behind = behind
+        address = {"P11_KIT_SERVER_ADDRESS": f"unix:path={self._socket}"}
+        self.token = Token("p11kit", P11_KIT_CLIENT, folder, address)
+        self.plug()
+
+    def plug(self) -> None:
+        """Let others connect."""
+        self._socket.unlink(missing_ok=True)
         self._server = subprocess.Popen(
             [
-                *("p11-kit", "server", "-f", "-n", socket),
-                *("--provider", behind.module, f"pkcs11:token={behind.label}"),
+                *("p11-kit", "server", "-f", "-n", self._socket),
+                *("--provider", self._behind.module, f"pkcs11:token={self._behind.label}"),
             ],
-            env={**os.environ, **behind.environment},
+            env={**os.environ, **self._behind.environment},
             stdout=subprocess.PIPE,
             text=True,
         )
         # It prints its variables once it listens.
         assert self._server.stdout
         self._server.stdout.readline()
-        address = {"P11_KIT_SERVER_ADDRESS": f"unix:path={socket}"}
-        self.token = Token("p11kit", P11_KIT_CLIENT, folder, address)
 
     def connections(self) -> list[int]:
         """Ids of the processes that serve one connection each."""
@@ -179,16 +191,10 @@ class Unpluggable:
 
     def unplug(self) -> None:
         """Cut all connections and let nobody connect again."""
+        self._server.send_signal(signal.SIGSTOP)
+        self.cut()
         self._server.kill()
-        victims = self.connections()
-        for process in victims:
-            os.kill(process, signal.SIGKILL)
         self._server.wait()
-
-    def close(self) -> None:
-        """Stop the server."""
-        if self._server.poll() is None:
-            self.unplug()
         assert self._server.stdout
         self._server.stdout.close()
 
@@ -217,8 +223,8 @@ install -d -m 0770 -g pkcs11 /run/lock/opencryptoki /run/lock/opencryptoki/swtok
 install -d -m 0770 -g pkcs11 /var/lib/opencryptoki/swtok /var/lib/opencryptoki/swtok/TOK_OBJ
 pkcsslotd
 echo {LABEL} | pkcsconf -I -c 0 -S 87654321 >/dev/null
-pkcsconf -P -c 0 -S 87654321 -n 76543210 >/dev/null
-pkcsconf -u -c 0 -S 76543210 -n {PIN} >/dev/null
+pkcsconf -P -c 0 -S 87654321 -n {OPENCRYPTOKI_SO_PIN} >/dev/null
+pkcsconf -u -c 0 -S {OPENCRYPTOKI_SO_PIN} -n {PIN} >/dev/null
 """
 """Shell commands that make an opencryptoki token in namespaces of their own.
 
