@@ -10,7 +10,7 @@ need = @$(1) >/dev/null 2>&1 || { echo "Installing $(2)"; $(APT) -qq update && \
 	$(APT) -qq -y --no-install-recommends install $(2) >/dev/null; } || \
 	{ echo "Please install these Debian packages: $(2)" >&2; exit 1; }
 
-.PHONY: help demo test lint types pytest tokens bench clean
+.PHONY: help demo test lint types pytest tokens stress bench clean
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' Makefile
@@ -41,6 +41,10 @@ tokens:
 	$(call need,ls /usr/lib/*/libsoftokn3.so,libnss3)
 	$(call need,ls /usr/bin/p11-kit /usr/lib/*/pkcs11/p11-kit-client.so,p11-kit p11-kit-modules)
 	$(if $(filter 0,$(shell id -u)),$(call need,command -v pkcsslotd,opencryptoki))
+
+stress: $(VENV)/.tools tokens  ## Tokens under load for a minute each, and 3,000 garbage imports
+	KMSCORE_STRESS_SECONDS=60 KMSCORE_STRESS_IMPORTS=3000 $(BIN)/pytest -s \
+		tests/pkcs11/test_load.py tests/pkcs11/test_garbage_imports.py
 
 bench: $(VENV)/.tools  ## The table of speed goals
 	$(call need,test -e /usr/include/openssl/evp.h && command -v gcc,gcc libc6-dev libssl-dev)

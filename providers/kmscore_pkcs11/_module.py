@@ -200,6 +200,7 @@ class Module:
         self._forked = True
         for token in self._tokens:
             token.changing = threading.RLock()
+            token.turn = threading.RLock()
             token.forget_login()
 
 

@@ -53,7 +53,7 @@ from kmscore_pkcs11._module import load
 from kmscore_pkcs11._probe import has_hmac
 from kmscore_pkcs11._schemes import schemes_of
 from kmscore_pkcs11._table import capabilities_of, details_of, identity_of, registry_path
-from kmscore_pkcs11._token import Doubtful, Token
+from kmscore_pkcs11._token import Doubtful, open_token
 
 if TYPE_CHECKING:
     from kmscore.capabilities import Capabilities
@@ -94,7 +94,9 @@ class Pkcs11Provider(
         if options["max_sessions"] < 2:
             raise ConfigError("max_sessions must be at least 2", hint="16 is the default")
         module = load(options["module"], options["init_args"])
-        self._token = Token(module, identity_of(options), options["pin"], options["max_sessions"])
+        self._token = open_token(
+            module, identity_of(options), options["pin"], options["max_sessions"]
+        )
         self._ready: dict[tuple[str, int], Ready] = {}
         self._publics: dict[str, PublicKey] = {}
         try:

@@ -45,6 +45,9 @@ _INIT_OF: Final = {
     "C_Sign": "C_SignInit",
 }
 
+_P11_KIT: Final = "PKCS#11 Kit"
+"""CK_INFO.manufacturerID of p11-kit's modules."""
+
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 10.0
 """Seconds between tries to connect to a lost token; calls meanwhile fail at once."""
@@ -121,6 +124,7 @@ class Token:
 
     Attributes:
         changing: Held while keys are changed on the token and in the registry.
+        turn: Held during calls, where only one may be made at a time.
         pool: The sessions of the present login, or None before it.
 
     Raises:
@@ -140,6 +144,7 @@ class Token:
         self.module = module
         self.identity = identity
         self.changing = threading.RLock()
+        self.turn = threading.RLock()
         self.pool: Pool | None = None
         self._pin = pin
         self._max_sessions = max_sessions
@@ -452,6 +457,36 @@ class Token:
                 _REFUSED_PINS.add(digest)
             raise from_code(error.code, error.function) from error
         _ACCEPTED_PINS[spot] = digest
+
+
+class OneAtATime(Token):
+    """A token behind a module that is used by one thread at a time.
+
+    p11-kit's client sends all calls over one connection. When that breaks while several threads
+    wait for answers, some of them wait for ever (p11-kit 0.24).
+    """
+
+    def use(self, *arguments: Any) -> Any:
+        """As `Token.use`."""
+        with self.turn:
+            return super().use(*arguments)
+
+    def ask(self, *arguments: Any) -> Any:
+        """As `Token.ask`."""
+        with self.turn:
+            return super().ask(*arguments)
+
+    def change(self, *arguments: Any) -> Any:
+        """As `Token.change`."""
+        with self.turn:
+            return super().change(*arguments)
+
+
+def open_token(module: Module, *arguments: Any) -> Token:
+    """The token, used by several threads at a time if its module can bear that."""
+    manufacturer: str = module.library.manufacturer_id
+    kind = OneAtATime if manufacturer == _P11_KIT else Token
+    return kind(module, *arguments)
 
 
 class Doubtful(Unavailable):

@@ -88,7 +88,7 @@ def churn(api: Cryptoki, session: int, rounds: str) -> int:
 
 def fill(api: Cryptoki, session: int, most: str) -> int:
     """Make objects until the token takes no more; how many."""
-    template = {ck.CLASS: 0, ck.TOKEN: True, ck.PRIVATE: False, ck.LABEL: "filler", ck.VALUE: b"x"}
+    template = {ck.CLASS: 0, ck.TOKEN: True, ck.PRIVATE: True, ck.LABEL: "filler", ck.VALUE: b"x"}
     for number in range(int(most)):
         try:
             api.create(session, template)

@@ -264,7 +264,7 @@ def test_other_keys_come_and_go_meanwhile(connect, token, expected):
     """Another application makes and destroys keys: no search of ours fails for that."""
     kms = connect(token)
     answer = []
-    other = threading.Thread(target=lambda: answer.append(ask(token, "churn", 60)))
+    other = threading.Thread(target=lambda: answer.append(ask(token, "churn", 20)))
     other.start()
     while other.is_alive():
         key = kms.create_key("AES_256") if expected.symmetric else signer(kms)
@@ -272,7 +272,7 @@ def test_other_keys_come_and_go_meanwhile(connect, token, expected):
         key.enable()
         key.rotate() if expected.symmetric else key.sign(Message(b"x"))
     other.join()
-    assert answer == [60]
+    assert answer == [20]
 
 
 # --- The PIN and the room -----------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 
 from tests.pkcs11.tokens import Token
 
-SECONDS = float(os.environ.get("KMSCORE_STRESS_SECONDS", "3"))
+SECONDS = float(os.environ.get("KMSCORE_STRESS_SECONDS", "2"))
 THREADS = 8
 
 
