@@ -23,7 +23,7 @@ from tencentcloud.common.profile.http_profile import HttpProfile
 from tencentcloud.kms.v20190118.kms_client import KmsClient
 from urllib3.exceptions import NewConnectionError
 
-from kmscore.errors import InternalError, KmsError, Throttled, Timeout, Unavailable
+from kmscore.errors import KmsError, Throttled, Timeout, Unavailable
 from kmscore.spi import note_request_id
 from kmscore_tencent._errors import from_code
 
@@ -219,13 +219,12 @@ def sts_client(credentials: Credentials | None, region: str, network: Network) -
 
 def _translate(error: TencentCloudSDKException, action: str, connection: Connection) -> KmsError:
     code = str(error.get_code())
-    if code == "ClientNetworkError":
+    request_id = cast("object", error.get_request_id())
+    if request_id is None and code == "ClientNetworkError":
         return _network_failure(error.__context__)
-    if code == "ServerNetworkError" and not error.get_request_id():
+    if request_id is None and code == "ServerNetworkError":
         return _status_failure(connection.status, connection.retry_after)
-    if code.startswith("Client"):
-        return InternalError("the SDK refused the request", code=code)
-    return from_code(code, action, str(error.get_request_id() or ""))
+    return from_code(code, action, str(request_id or ""))
 
 
 def _status_failure(status: int, retry_after: float | None) -> KmsError:

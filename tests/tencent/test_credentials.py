@@ -1,6 +1,7 @@
 """Where credentials come from, that the right ones win, and that they are renewed in time."""
 
 import json
+import threading
 import traceback
 
 import pytest
@@ -246,6 +247,60 @@ def test_while_renewal_fails_the_old_credentials_serve_until_their_end(
         kms.generate_random(3)
 
 
+def test_one_thread_renews_while_the_others_go_on(connect, used, clock, start, say):
+    """Nobody waits for new credentials as long as the old ones live."""
+    metadata, asked, go_on = start(), threading.Event(), threading.Event()
+    numbers = iter("12")
+
+    def reply(_):
+        number = next(numbers)
+        if number == "2":
+            asked.set()
+            go_on.wait(10)
+        content = {"TmpSecretId": f"AKID{number}", "TmpSecretKey": "k", "Token": "t"}
+        content |= {"ExpiredTime": clock.now + 7200, "Code": "Success"}
+        return say.Reply(json.dumps(content).encode())
+
+    metadata.always(reply)
+    kms = connect(credentials="cvm-role:worker", metadata_endpoint=metadata.url, clock=clock)
+    assert used(kms)[0] == "AKID1"
+    clock.now += 7000
+    renewing = threading.Thread(target=kms.provider._credentials.get_credential_info)
+    renewing.start()
+    assert asked.wait(10)
+    assert used(kms)[0] == "AKID1"
+    go_on.set()
+    renewing.join()
+    assert used(kms)[0] == "AKID2"
+
+
+def test_threads_that_begin_together_fetch_once(connect, clock, start, say):
+    """The first credentials are asked for by one of them, and used by all."""
+    metadata, both = start(), threading.Barrier(2)
+    metadata.prepare(
+        say.Reply(
+            json.dumps(
+                {"TmpSecretId": "AKID1", "TmpSecretKey": "k", "Token": "t", "Code": "Success"}
+                | {"ExpiredTime": clock.now + 7200}
+            ).encode()
+        )
+    )
+    kms = connect(credentials="cvm-role:worker", metadata_endpoint=metadata.url, clock=clock)
+    got = []
+
+    def ask():
+        both.wait(10)
+        got.append(kms.provider._credentials.get_credential_info().secret_id)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == ["AKID1", "AKID1"]
+    assert len(metadata.requests) == 1
+
+
 @pytest.mark.parametrize("status", ["404 Not Found", "500 Oops", "302 Found"])
 def test_a_machine_without_a_role_is_told(connect, service, say, status):
     """With all that was tried."""
@@ -380,9 +435,12 @@ def test_half_a_pod_is_an_error(connect, pod, monkeypatch):
         connect(credentials="auto")
 
 
-def test_a_pod_without_its_identity_file_is_told(connect, service, pod):
+@pytest.mark.parametrize("content", [None, b"\xff"])
+def test_a_pod_without_its_identity_is_told(connect, service, pod, content):
     """At the first call."""
     pod.unlink()
+    if content:
+        pod.write_bytes(content)
     kms = connect(credentials="tke-oidc", sts_endpoint=service.url)
     with pytest.raises(AuthenticationFailed, match="identity"):
         kms.generate_random(3)

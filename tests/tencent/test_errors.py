@@ -104,7 +104,11 @@ def test_each_code_becomes_its_error(service, kms, say, code):
 
 
 @pytest.mark.parametrize(
-    "code", ["Brand.New", "FailedOperation.New", "ResourceUnavailable.New", "", "None", "日本"]
+    "code",
+    [
+        *("Brand.New", "FailedOperation.New", "ResourceUnavailable.New", "", "None", "日本"),
+        *("ClientNetworkError", "ServerNetworkError", "KeyError"),
+    ],
 )
 def test_an_unknown_code_is_an_internal_error_that_names_it(service, kms, say, code):
     """And the request, for who asks the service's support."""

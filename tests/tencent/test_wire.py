@@ -214,6 +214,14 @@ def test_the_configured_proxy_is_used(connect, start, say):
     assert proxy.actions == ["GenerateRandom"]
 
 
+def test_a_proxy_that_is_not_there_is_unavailable(connect):
+    """Nothing was sent, to whomever."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        connect(endpoint="127.0.0.1:1", proxy=f"http://127.0.0.1:{port}").generate_random(3)
+
+
 def test_a_netrc_file_changes_no_request(service, connect, home, say):
     """The HTTP library would put its password where the signature is."""
     (home / ".netrc").write_text("machine 127.0.0.1 login thief password thief\n")
