@@ -212,6 +212,9 @@ class TencentProvider(
             )
         except (CiphertextInvalid, InvalidRequest, KeyNotFound) as error:
             raise _unreadable(error) from error
+        except KeyStateError as error:
+            self._tell_state(error, key_id)
+            raise
         used = text_of(answer, "KeyId")
         if key_id is not None and used != key_id:
             raise CiphertextInvalid
@@ -361,14 +364,18 @@ class TencentProvider(
     # --- Inside ------------------------------------------------------------------------------
 
     def _call(self, action: str, key_id: str, **fields: Any) -> Answer:
-        """An action on a key; where its state forbids that, the error says which it is."""
+        """An action on a key."""
         try:
             return self._client.call(action, KeyId=key_id, **fields)
         except KeyStateError as error:
-            if not error.state:
-                with suppress(KmsError):
-                    error.state = _keys.describe(self._client, key_id).state.value
+            self._tell_state(error, key_id)
             raise
+
+    def _tell_state(self, error: KeyStateError, key_id: str | None) -> None:
+        """Find out which state forbids it, where the service says no more than that one does."""
+        if not error.state and key_id is not None:
+            with suppress(KmsError):
+                error.state = _keys.describe(self._client, key_id).state.value
 
     def _switch(self, action: str, key_id: str, goal: KeyState) -> None:
         try:

@@ -152,9 +152,10 @@ def test_a_key_goes_through_its_life(fips):
     info = key.describe()
     assert (info.state, info.deletion_at) == (KeyState.PENDING_DELETION, when)
     assert timedelta(days=6.9) < when - datetime.now(UTC) < timedelta(days=8.1)
-    with pytest.raises(KeyStateError) as failure:
-        key.enable()
-    assert failure.value.state == KeyState.PENDING_DELETION
+    for use in (key.enable, lambda: key.encrypt(b"p"), lambda: key.decrypt(blob)):
+        with pytest.raises(KeyStateError) as failure:
+            use()
+        assert failure.value.state == KeyState.PENDING_DELETION
     key.cancel_deletion()
     assert key.describe().state is KeyState.DISABLED
     with pytest.raises(KeyStateError):
