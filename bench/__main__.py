@@ -15,6 +15,7 @@ from bench import (
     keystore,
     messages,
     peers,
+    server,
     sm2,
     startup,
     tencent,
@@ -29,6 +30,7 @@ PARTS = {
     "startup": startup,
     "keystore": keystore,
     "tencent": tencent,
+    "server": server,
 }
 
 

@@ -245,8 +245,8 @@ def _announce(
     shown = f"[{host}]" if ":" in host else host
     url = f"{scheme}://{shown}:{port}"
     facts = {"url": url, "host": host, "port": port, "pid": os.getpid()}
-    session.show(facts, f"listening on {url}")
     if ready_file is not None:
         draft = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
         draft.write_text(json.dumps(facts) + "\n", encoding="utf-8")
         draft.replace(ready_file)
+    session.show(facts, f"listening on {url}")

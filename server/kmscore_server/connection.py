@@ -34,12 +34,14 @@ class Timeouts(NamedTuple):
         head: From the first byte of a request to the end of its head.
         body: From there to the end of its body.
         write: For taking an answer that does not fit into the system's buffers.
+        last: For reading a refusal, and ending what it is sending.
     """
 
     idle: float = 75.0
     head: float = 10.0
     body: float = 60.0
     write: float = 30.0
+    last: float = 10.0
 
 
 class Desk(Protocol):
@@ -191,14 +193,15 @@ class Connection(asyncio.Protocol):
         """Its time is over."""
         begun = self._head is not None or bool(self._incoming)
         if begun and not (self._full or self._closing) and self._discard is None:
-            self._write(self._hall.desk.refuse(BadMessage(408, "the request took too long")), True)
+            error = BadMessage(408, "the request took too long")
+            self._part_with(self._hall.desk.refuse(error), _MOST_DISCARDED)
         elif self._transport is not None:
             self._transport.abort()
 
     def finish(self) -> None:
         """End it, as soon as the request that has begun is answered."""
         begun = self._answering or self._head is not None or bool(self._incoming)
-        if not begun and self._transport is not None:
+        if (not begun or self._discard is not None) and self._transport is not None:
             self._closing = True
             self._transport.close()
 
@@ -224,7 +227,7 @@ class Connection(asyncio.Protocol):
                 self.deadline = None
                 self._hall.desk.answer(request, self, self._answer)
         except BadMessage as error:
-            self._write(self._hall.desk.refuse(error), True)
+            self._part_with(self._hall.desk.refuse(error), _MOST_DISCARDED)
         except TooLarge:
             self._refuse_size()
         finally:
@@ -308,19 +311,32 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
-    # --- Bodies that are too large -----------------------------------------------------------
+    # --- The end ------------------------------------------------------------------------------
 
     def _refuse_size(self) -> None:
-        """Answer at once, and read on: who is still sending would not see the answer."""
         head = self._head
-        assert head is not None and self._transport is not None  # noqa: S101, PT018
-        reply = self._hall.desk.refuse_size(head, self)
+        assert head is not None  # noqa: S101 - it says how long the body is
+        rest = _MOST_DISCARDED if head.length is None else min(head.length, _MOST_DISCARDED)
+        self._part_with(self._hall.desk.refuse_size(head, self), rest)
+
+    def _part_with(self, reply: Reply, rest: int) -> None:
+        """Answer for the last time, and read on: who is still sending would not see the answer.
+
+        Args:
+            reply: The answer.
+            rest: Bytes that are read at most, and thrown away.
+        """
+        transport = self._transport
+        if transport is None:
+            return
         self._send(write_reply(reply, self._hall.date, close=True))
-        self.deadline = self._hall.now + self._hall.timeouts.body
-        rest = head.length if head.length is not None else _MOST_DISCARDED
-        self._discard = min(rest, _MOST_DISCARDED)
-        self._throw_away(len(self._incoming))
-        self._incoming = b""
+        if transport.can_write_eof():
+            transport.write_eof()
+        transport.resume_reading()
+        self.deadline = self._hall.now + self._hall.timeouts.last
+        waiting, self._incoming = len(self._incoming), b""
+        self._discard = rest
+        self._throw_away(waiting)
 
     def _throw_away(self, count: int) -> None:
         assert self._discard is not None  # noqa: S101

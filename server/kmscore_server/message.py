@@ -22,7 +22,6 @@ _HEAD: Final = re.compile(
     rf"({_TOKEN}) ([\x21-\x7e\x80-\xff]+) HTTP/(1\.[01])"
     rf"((?:\r\n{_TOKEN}:[\t\x20-\x7e\x80-\xff]*+)*+)"
 )
-_FIELD: Final = re.compile(r"([^\r\n:]++):([^\r\n]*+)")
 _LENGTH: Final = re.compile(r"[0-9]{1,15}")
 
 _SINGLE: Final = frozenset(
@@ -117,10 +116,13 @@ def parse_head(data: bytes) -> Head:
     if match is None:
         raise BadMessage(400, "this is no request of HTTP/1.1")
     method, target, version, lines = match.groups()
-    found = _FIELD.findall(lines)
-    fields = {name.lower(): value.strip() for name, value in found}
-    if len(fields) < len(found):
-        fields = _joined(found)
+    fields: dict[str, str] = {}
+    for line in lines.split("\r\n")[1:]:
+        name, _, value = line.partition(":")
+        name = name.lower()
+        if name in fields:
+            value = _joined(name, fields[name], value)
+        fields[name] = value.strip()
     path, _, query = _origin(target).partition("?")
     connection = fields.get("connection", "").lower()
     if version == "1.1":
@@ -150,18 +152,11 @@ def write_reply(reply: Reply, date: str, *, close: bool) -> bytes:
     return head.encode("latin-1") + body
 
 
-def _joined(found: list[tuple[str, str]]) -> dict[str, str]:
-    """Fields of which some came more than once."""
-    fields: dict[str, str] = {}
-    for each, value in found:
-        name = each.lower()
-        if name not in fields:
-            fields[name] = value.strip()
-        elif name in _SINGLE:
-            raise BadMessage(400, f"there is more than one field {name}")
-        else:
-            fields[name] += f", {value.strip()}"
-    return fields
+def _joined(name: str, first: str, second: str) -> str:
+    """The value of a field that comes twice."""
+    if name in _SINGLE:
+        raise BadMessage(400, f"there is more than one field {name}")
+    return f"{first}, {second.strip()}"
 
 
 def _origin(target: str) -> str:

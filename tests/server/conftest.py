@@ -291,6 +291,12 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def command():
+    """The command ``kmscore``."""
+    return KMSCORE
+
+
+@pytest.fixture(scope="session")
 def signed():
     """The headers of a signed request; see `sign`."""
     return sign
