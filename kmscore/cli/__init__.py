@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-from contextlib import suppress
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,8 +31,9 @@ def _tell_version() -> bool:
     """Whether it could be written; trouble with standard output is told where all is loaded."""
     from kmscore import __version__
 
-    with suppress(OSError, AttributeError):  # it may be full, or None where it was closed
+    try:
         sys.stdout.write(f"kmscore {__version__}\n")
         sys.stdout.flush()
-        return True
-    return False
+    except (OSError, AttributeError):  # it is full, or None where it was closed
+        return False
+    return True
