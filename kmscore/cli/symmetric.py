@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from pathlib import Path
 
 import click
@@ -155,6 +154,8 @@ def _deliver(
     session: Session, data: bytes, target: str | None, name: str, *, secret: bool = False
 ) -> None:
     if session.json and target is None:
+        from base64 import b64encode
+
         session.show({name: b64encode(data).decode()}, "")
         return
     write_output(data, target, secret=secret)
