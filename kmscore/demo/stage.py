@@ -36,7 +36,8 @@ class Stage:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._colours = out.isatty() and not os.environ.get("NO_COLOR")
-        self._right, self._wrong = _marks(out)
+        self._encoding: str = getattr(out, "encoding", None) or "utf-8"
+        self._right, self._wrong = _marks(self._encoding)
         self._job = 0
         self.checks: list[Check] = []
 
@@ -90,16 +91,18 @@ class Stage:
             self.check(f"the job broke down: {type(error).__name__}: {error}", ok=False)
 
     def _print(self, text: str) -> None:
-        self._out.write(f"{text}\n")
+        # What the terminal cannot show is no reason to stop.
+        shown = text.encode(self._encoding, "replace").decode(self._encoding)
+        self._out.write(f"{shown}\n")
         self._out.flush()
 
     def _paint(self, colour: str, text: str) -> str:
         return f"{colour}{text}{PLAIN}" if self._colours else text
 
 
-def _marks(out: TextIO) -> tuple[str, str]:
+def _marks(encoding: str) -> tuple[str, str]:
     try:
-        "✓✗".encode(getattr(out, "encoding", None) or "utf-8")
-    except (UnicodeEncodeError, LookupError):
+        "✓✗".encode(encoding)
+    except UnicodeEncodeError:
         return "ok", "FAIL"
     return "✓", "✗"

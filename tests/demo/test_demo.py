@@ -103,13 +103,15 @@ def test_a_job_that_breaks_down_does_not_stop_the_others(stage):
     assert "broke down" in stage.text()
 
 
-@pytest.mark.parametrize(("encoding", "mark"), [("ascii", "ok"), ("utf-8", "✓")])
-def test_old_terminals_get_plain_letters(encoding, mark):
-    """Marks that the output cannot show are spelled out."""
+@pytest.mark.parametrize(
+    ("encoding", "mark", "ellipsis"), [("ascii", "ok", "?"), ("utf-8", "✓", "…")]
+)
+def test_old_terminals_get_plain_letters(encoding, mark, ellipsis):
+    """Marks that the output cannot show are spelled out; other characters stop nothing."""
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding=encoding)
-    Stage(out).check("fine", ok=True)
-    assert f"{mark} fine" in raw.getvalue().decode(encoding)
+    Stage(out).check("ends with ab…", ok=True)
+    assert f"{mark} ends with ab{ellipsis}" in raw.getvalue().decode(encoding)
 
 
 def test_colours_are_for_terminals_that_want_them(monkeypatch):
