@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 Pair = tuple[Callable[[], object], Callable[[], object]]
@@ -26,8 +28,12 @@ def message_peers(text: bytes, context: Mapping[str, str]) -> dict[str, Pair]:
 
 
 def tccli() -> str | None:
-    """Where Tencent Cloud's command line is, if it is."""
-    path = shutil.which("tccli")
+    """Where Tencent Cloud's command line is, if it is.
+
+    It cannot share an environment with the SDK, and so may have one inside ours.
+    """
+    ours = Path(sys.prefix, "tccli", "bin")
+    path = shutil.which("tccli", path=f"{ours}{os.pathsep}{os.environ['PATH']}")
     if path is None:
         missing.append("tccli")
     return path
