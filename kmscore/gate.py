@@ -10,7 +10,7 @@ from kmscore.audit import AuditEvent, context_hashes, emit
 from kmscore.audit.errand import ERRAND
 from kmscore.audit.event import ERROR, OK
 from kmscore.context import EMPTY, EncryptionContext
-from kmscore.errors import InternalError, KmsError, Unsupported
+from kmscore.errors import InternalError, InvalidRequest, KmsError, Unsupported
 from kmscore.spi import NOTHING, last_request_id, note_request_id
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Gate:
         clock: Seconds since the epoch.
     """
 
-    __slots__ = ("_clock", "_hooks", "_log", "_retrier", "_watched", "provider")
+    __slots__ = ("_clock", "_closed", "_hooks", "_log", "_retrier", "_watched", "provider")
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Gate:
         self._hooks = hooks
         self._clock = clock
         self._watched = log is not None or hooks is not None
+        self._closed = False
 
     def run(
         self,
@@ -70,8 +71,17 @@ class Gate:
             context: The encryption context, for the audit trail.
 
         Raises:
+            InvalidRequest: The provider was closed.
             KmsError: Always one of the tree, with provider, operation and key filled in.
         """
+        if self._closed:
+            raise InvalidRequest(
+                "the provider was closed",
+                hint="Open it again with connect(), or stay within its `with` block",
+                provider=self.provider,
+                operation=operation,
+                key=key,
+            )
         if not self._watched:
             return self._attempt(operation, key, replay, call, arguments)
         note_request_id("")
@@ -105,7 +115,8 @@ class Gate:
             self._log.append(event)
 
     def close(self) -> None:
-        """Finish the audit log."""
+        """Let nothing pass any more, and finish the audit log."""
+        self._closed = True
         if self._log is not None:
             self._log.close()
 

@@ -174,11 +174,16 @@ def test_random_bytes_come_1_to_1024_at_a_time(kms, length):
 
 
 def test_leaving_the_block_closes_the_provider(recorder):
-    """And closing again does no harm."""
+    """And closing again does no harm; what comes later is refused, and does not reach it."""
     with Kms(recorder, Gate("test", Retrier(RetryPolicy()))) as kms:
-        pass
+        key = kms.create_key("AES_256")
     kms.close()
     assert recorder.closed == 2
+    calls = list(recorder.calls)
+    for use in (key.describe, lambda: key.encrypt(b"x"), lambda: list(kms.keys())):
+        with pytest.raises(InvalidRequest, match="the provider was closed"):
+            use()
+    assert recorder.calls == calls
 
 
 def test_connecting_to_a_key_is_refused():
