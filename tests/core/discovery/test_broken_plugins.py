@@ -135,11 +135,11 @@ def test_the_first_cause_is_kept(install):
 
 
 def test_a_missing_extra_is_named(install):
-    """For a provider of kmscore whose library is an extra."""
-    install("fake-kms", "pkcs11", "import nothing_of_that_name")
+    """For a plugin of kmscore whose library is an extra; this one no distribution brings yet."""
+    install("fake-kms", "conformance", "import nothing_of_that_name")
     with pytest.raises(PluginError) as caught:
-        Plugins().load("pkcs11")
-    assert caught.value.hint == "Install it with: pip install 'kmscore[pkcs11]'"
+        Plugins().load("conformance")
+    assert caught.value.hint == "Install it with: pip install 'kmscore[conformance]'"
 
 
 def test_a_plugin_that_brings_another_type_than_its_name(install):
