@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
@@ -231,6 +231,9 @@ class Config(NamedTuple):
         """
         where = f"{self.path or 'configuration'} [providers.{entry.name}]"
         options = check(entry.options, kind.options, where=where, base=self.base, unseal=unseal)
+        for secret in _secrets(options):
+            if secret.keeper:
+                self.entry(secret.keeper)
         return Setting(entry.name, options, clock)
 
 
@@ -282,6 +285,14 @@ def _value(value: Any, option: Option, where: str, base: Path, unseal: Unseal | 
         return value
     kinds = " or ".join(_SHOWN[kind] for kind in option.kinds)
     raise ConfigError(f"{place} is a {_type_name(value)}", hint=f"It must be {kinds}")
+
+
+def _secrets(options: Mapping[str, Any]) -> Iterator[Secret]:
+    for value in options.values():
+        if isinstance(value, Secret):
+            yield value
+        elif isinstance(value, Mapping):
+            yield from _secrets(cast("Mapping[str, Any]", value))
 
 
 def _is_number(value: Any) -> bool:

@@ -55,12 +55,14 @@ class Secret:
     Args:
         source: Where it comes from, for people, such as ``env KMSCORE_ROOT_KEY``.
         read: Fetches it; raises ConfigError with what to do when it cannot.
+        keeper: Name of the provider that must decrypt it, or empty.
     """
 
-    __slots__ = ("_read", "source")
+    __slots__ = ("_read", "keeper", "source")
 
-    def __init__(self, source: str, read: Callable[[], bytes]) -> None:
+    def __init__(self, source: str, read: Callable[[], bytes], keeper: str = "") -> None:
         self.source = source
+        self.keeper = keeper
         self._read = read
 
     def reveal(self) -> bytes:

@@ -92,7 +92,7 @@ def _sealed_secret(reference: str, path: Path, where: str, unseal: Unseal | None
                 hint="Encrypt the secret with that key, without a context",
             ) from error
 
-    return Secret(f"file {path} under {reference}", read)
+    return Secret(f"file {path} under {reference}", read, uri.provider)
 
 
 def _from_environment(name: str, where: str) -> bytes:

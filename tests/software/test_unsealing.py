@@ -7,6 +7,7 @@ from kmscore_software._provider import SoftwareProvider
 
 import kmscore
 from kmscore.audit import verify_log
+from kmscore.cli import main
 from kmscore.errors import (
     ConfigError,
     IntegrityError,
@@ -96,13 +97,15 @@ def test_a_keeper_that_does_not_answer_leaves_it_closed(house):
     assert not (house / "dev.db").exists()
 
 
-def test_a_keeper_that_is_not_configured(house):
-    """With the nearest name."""
+def test_a_keeper_that_is_not_configured(house, capsys):
+    """With the nearest name; checking the configuration is enough to find it."""
     text = CONFIG.replace("kms://keeper/", "kms://keper/")
     (house / "kms.toml").write_text(text)
     with pytest.raises(ConfigError, match="has no provider 'keper'") as failed:
         kmscore.connect()
     assert "keeper" in failed.value.hint
+    assert main(["config", "check"]) == 3
+    assert "has no provider 'keper'" in capsys.readouterr().err
 
 
 def test_providers_that_keep_each_others_secrets(house):
