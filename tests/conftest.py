@@ -1,4 +1,4 @@
-"""What tests everywhere share: Wycheproof's vectors."""
+"""What tests everywhere share: Wycheproof's vectors, and how examples are looked for."""
 
 import json
 from collections.abc import Callable
@@ -7,6 +7,11 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How fast this machine is at the moment says nothing about what is tested.
+settings.register_profile("kmscore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kmscore")
 
 Vectors = list[tuple[dict[str, Any], dict[str, Any]]]
 
