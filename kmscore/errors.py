@@ -104,7 +104,7 @@ class Unsupported(KmsError):
 
 
 class InvalidRequest(KmsError, ValueError):
-    """An argument is wrong."""
+    """An argument is wrong, or the provider was closed before."""
 
 
 class LimitExceeded(InvalidRequest):
