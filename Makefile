@@ -80,7 +80,7 @@ $(VENV)/.clients: tests/clients/tccli.txt tests/clients/package.json | $(VENV)/.
 	@touch $@
 
 # Those that the bench measures beside us; tccli is one of them.
-$(VENV)/.peers: $(VENV)/.clients
+$(VENV)/.peers: $(VENV)/.tools $(VENV)/.clients
 	$(BIN)/pip --disable-pip-version-check install -q -c constraints.txt -e '.[bench]'
 	@touch $@
 
