@@ -1,7 +1,9 @@
 """The AWS Encryption SDK as a reader and a writer: nobody here wrote it."""
 
 import os
+from typing import Any
 
+import attr
 import aws_encryption_sdk
 import pytest
 from aws_encryption_sdk.identifiers import (
@@ -11,11 +13,20 @@ from aws_encryption_sdk.identifiers import (
     WrappingAlgorithm,
 )
 from aws_encryption_sdk.internal.crypto.wrapping_keys import WrappingKey
+from aws_encryption_sdk.key_providers.base import (
+    MasterKey,
+    MasterKeyConfig,
+    MasterKeyProvider,
+    MasterKeyProviderConfig,
+)
 from aws_encryption_sdk.key_providers.raw import RawMasterKeyProvider
+from aws_encryption_sdk.structures import DataKey
+from aws_encryption_sdk.structures import EncryptedDataKey as SdkEncryptedDataKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kmscore import envelope
 from kmscore.context import EncryptionContext
 from kmscore.envelope import EnvelopeDecryptor
 from kmscore.envelope.frames import FINAL_OVERHEAD, FRAME_BYTES
@@ -146,9 +157,114 @@ def test_a_broken_signature_of_the_sdk_is_found(sdk):
 
 def test_the_sdk_refuses_our_chinese_suite(sdk, key):
     """A private suite id is unknown to others, and they say so."""
-    from kmscore import envelope
-
     client, provider = sdk
     message = envelope.encrypt(b"x", key, suite="SM4_GCM")
     with pytest.raises(Exception, match=r"(?i)algorithm|unknown"):
         client.decrypt(source=message, key_provider=provider)
+
+
+@attr.s(hash=True)
+class OurConfig(MasterKeyConfig):
+    """What the SDK wants to know of a key beforehand."""
+
+    provider_id = attr.ib(hash=True)
+    key = attr.ib(hash=False, eq=False)
+
+
+class OurKey(MasterKey):
+    """A key of kmscore for the SDK: the few lines that the page on envelopes speaks of."""
+
+    provider_id = None
+    _config_class = OurConfig
+
+    @classmethod
+    def of(cls, key):
+        new: Any = OurConfig
+        name = f"kmscore/{key.provider_name}"
+        return cls(config=new(key_id=key.key_id, provider_id=name, key=key))
+
+    def _generate_data_key(self, algorithm, encryption_context):
+        made = self.config.key.generate_data_key(
+            length=algorithm.kdf_input_len, context=encryption_context
+        )
+        return DataKey(self.key_provider, bytes(made.plaintext), made.ciphertext)
+
+    def _encrypt_data_key(self, data_key, algorithm, encryption_context):
+        sealed = self.config.key.encrypt(data_key.data_key, context=encryption_context)
+        return SdkEncryptedDataKey(self.key_provider, sealed)
+
+    def _decrypt_data_key(self, encrypted_data_key, algorithm, encryption_context):
+        sealed = encrypted_data_key.encrypted_data_key
+        opened = self.config.key.decrypt(sealed, context=encryption_context)
+        return DataKey(self.key_provider, opened, sealed)
+
+
+class OurKeys(MasterKeyProvider):
+    """Several of them, as recipients of one message."""
+
+    provider_id = "kmscore"
+    _config_class = MasterKeyProviderConfig
+
+    def _new_master_key(self, key_id):
+        raise NotImplementedError
+
+    def master_keys_for_encryption(
+        self, encryption_context, plaintext_rostream, plaintext_length=None
+    ):
+        return self.keys[0], self.keys
+
+
+@settings(max_examples=25, deadline=None)
+@given(sizes, contexts, st.integers(1, 3), st.randoms(use_true_random=False))
+def test_the_sdk_reads_messages_for_several_recipients(
+    sdk, cloud, hsm, key, other, size, context, count, chance
+):
+    """Messages as users make them, by whichever recipient the SDK has."""
+    client, _ = sdk
+    keys = [key, other, cloud.key("third")][:count]
+    chance.shuffle(keys)
+    plaintext = os.urandom(size)
+    message = envelope.encrypt(plaintext, *keys, context=context)
+    for each in keys:
+        opened, header = client.decrypt(source=message, key_provider=OurKey.of(each))
+        assert opened == plaintext
+        assert header.encryption_context == context
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from([0, 1, 4095, 4096, 4097, 20_000]),
+    contexts,
+    st.integers(1, 3),
+    st.sampled_from(
+        [
+            Algorithm.AES_256_GCM_HKDF_SHA512_COMMIT_KEY,
+            Algorithm.AES_256_GCM_HKDF_SHA512_COMMIT_KEY_ECDSA_P384,
+        ]
+    ),
+)
+def test_we_read_the_sdks_messages_for_several_recipients(
+    sdk, cloud, hsm, key, other, size, context, count, algorithm
+):
+    """By each key, by each provider, and rewrapped; signed ones too."""
+    client, _ = sdk
+    first, *others = [key, other, cloud.key("third")][:count]
+    provider = OurKeys(config=MasterKeyProviderConfig())
+    provider.keys = [OurKey.of(each) for each in (first, *others)]
+    plaintext = os.urandom(size)
+    message, _ = client.encrypt(
+        source=plaintext,
+        key_provider=provider,
+        encryption_context=context,
+        algorithm=algorithm,
+    )
+    for opener in (first, *others, cloud, *([hsm] if count > 1 else [])):
+        assert envelope.decrypt(message, opener, context=context) == plaintext
+    moved = envelope.rewrap(message, [first], [other], context=context)
+    assert envelope.decrypt(moved, hsm, context=context) == plaintext
+
+
+@pytest.fixture(autouse=True, scope="module")
+def third(cloud):
+    """One more key of the first provider."""
+    return cloud.create_key("AES_256", alias="third")
