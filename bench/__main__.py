@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from bench import (
     envelope_files,
+    envelope_inside,
     envelope_messages,
     keystore,
     messages,
@@ -25,6 +26,7 @@ from bench.harness import Row, show
 PARTS = {
     "messages": messages,
     "envelope_messages": envelope_messages,
+    "envelope_inside": envelope_inside,
     "envelope_files": envelope_files,
     "sm2": sm2,
     "startup": startup,

@@ -1,4 +1,4 @@
-"""Envelope encryption of files: whole processes, pipes, many small files, and how much memory."""
+"""Envelope encryption from the command line: large files, pipes, many small ones, memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KMSCORE = [sys.executable, "-m", "kmscore"]
 
 
 def rows(folder: Path) -> Iterator[Row]:
-    """In processes of their own, as from a shell; then what only happens inside one."""
+    """In processes of their own, as from a shell."""
     place = folder / "files"
     place.mkdir()
     (place / "root.key").write_text("07" * 32)
@@ -43,7 +43,6 @@ def rows(folder: Path) -> Iterator[Row]:
     yield from _middle(place)
     yield from _pipes(place)
     yield from _many(place)
-    yield from _inside(place)
     yield from _memory(place)
 
 
@@ -248,81 +247,6 @@ def _many(folder: Path) -> Iterator[Row]:
             " x",
             f"{median(taken['age']) * 1e3:.1f} ms for one",
         )
-
-
-def _inside(folder: Path) -> Iterator[Row]:
-    """File to file in this process, on a file system in memory: what the disk does is left out."""
-    if not MEMORY_FILE.is_dir():
-        return
-    inside = MEMORY_FILE / f"kmscore-bench-{os.getpid()}"
-    inside.mkdir()
-    plain, sealed, back = (inside / name for name in ("plain", "sealed", "back"))
-    plain.write_bytes(os.urandom(256 * MIB))
-    try:
-        with open_store(folder, "inside") as kms:
-            key = kms.create_key("AES_256")
-            envelope.encrypt_file(plain, sealed, key)
-            copied = inside / "copied"
-
-            def copy(a: Path) -> Measure:
-                return _timed(lambda: bare_frames.main("copy", str(a), str(copied)), copied)
-
-            for operation in ("encrypt", "decrypt"):
-                a, b = (plain, inside / "out") if operation == "encrypt" else (sealed, back)
-
-                def work(threads: int, a: Path = a, b: Path = b, op: str = operation) -> Measure:
-                    call = envelope.encrypt_file if op == "encrypt" else envelope.decrypt_file
-                    return _timed(lambda: call(a, b, key, threads=threads), b)
-
-                taken = in_turns(
-                    {
-                        "two": work(2),
-                        "one": work(1),
-                        "copy": copy(a),
-                    },
-                    ROUNDS,
-                )
-                for threads, goal in (("two", 1.1), ("one", 0.8)):
-                    yield at_least(
-                        f"256 MiB, file to file, {operation}, {threads} thread(s), by a copy loop",
-                        ratio(taken["copy"], taken[threads]),
-                        goal,
-                        " x",
-                        f"{256 / 1024 / median(taken[threads]):.1f} GiB/s",
-                    )
-            small = inside / "small"
-            small.write_bytes(os.urandom(16 * MIB))
-            target = inside / "chinese"
-
-            def chinese(threads: int) -> Measure:
-                def work() -> None:
-                    envelope.encrypt_file(small, target, key, suite="SM4_GCM", threads=threads)
-
-                return _timed(work, target)
-
-            taken = in_turns(
-                {str(threads): chinese(threads) for threads in (1, 2)},
-                ROUNDS,
-            )
-            yield at_least(
-                "SM4-GCM, two threads by one",
-                ratio(taken["1"], taken["2"]),
-                1.7,
-                " x",
-                f"{16 / median(taken['2']):.0f} MiB/s",
-            )
-    finally:
-        shutil.rmtree(inside)
-
-
-def _timed(work: Callable[[], object], output: Path) -> Measure:
-    def measure() -> float:
-        output.unlink(missing_ok=True)
-        began = time.perf_counter()
-        work()
-        return time.perf_counter() - began
-
-    return measure
 
 
 def _memory(folder: Path) -> Iterator[Row]:

@@ -412,3 +412,20 @@ def test_keys_are_derived_with_hmac_as_python_knows_it(key, data):
 
     assert AES_256_GCM.mac(key, data) == hmac.digest(key, data, "sha512")
     assert AES_256_GCM.mac(bytearray(key), bytearray(data)) == hmac.digest(key, data, "sha512")
+
+
+@pytest.mark.parametrize("suite", ["AES_256_GCM", "SM4_GCM"])
+def test_a_wrong_tag_leaves_zeros(suite):
+    """The library below writes the plaintext before it looks at the tag."""
+    from kmscore.envelope.suites import suite_named
+
+    chosen = suite_named(suite)
+    cipher = chosen.cipher(bytes(chosen.key_bytes))
+    sealed = bytearray(cipher.seal(bytes(12), b"plaintext", b""))
+    sealed[-1] ^= 1
+    out = bytearray(b"?" * 9)
+    with pytest.raises(IntegrityError):
+        cipher.open_into(bytes(12), bytes(sealed), b"", memoryview(out))
+    assert bytes(out) == bytes(9)
+    with pytest.raises(IntegrityError):
+        cipher.open(bytes(12), bytes(sealed), b"")
