@@ -429,3 +429,29 @@ def test_a_wrong_tag_leaves_zeros(suite):
     assert bytes(out) == bytes(9)
     with pytest.raises(IntegrityError):
         cipher.open(bytes(12), bytes(sealed), b"")
+
+
+def test_a_message_is_bound_to_one_data_key(key):
+    """Who has the data key can write any header; one that does not commit to the key is refused."""
+    cache = envelope.DataKeyCache()
+    message = envelope.encrypt(b"x", key, cache=cache)
+    (entry,) = cache._entries.values()
+    header = message_header(message)
+    message_key, commitment = header.suite.derive(entry.materials.data_key, header.message_id)
+    raw = header.raw.replace(commitment, bytes(32))
+    tag = header.suite.cipher(message_key).seal(bytes(12), b"", raw)
+    with pytest.raises(IntegrityError, match="another data key"):
+        envelope.decrypt(raw + tag + message[header.size :], key)
+
+
+def test_a_final_frame_of_4_gib_is_not_waited_for(key):
+    """Its length is looked at before its content is."""
+    head, _, end = _frames(key, frames=0)
+    long = head + end[:20] + b"\xff\xff\xff\xff" + end[24:]
+    with pytest.raises(IntegrityError, match="longer than the others"):
+        EnvelopeDecryptor(key).update(long)
+    with pytest.raises(IntegrityError, match="longer than the others"):
+        envelope.decrypt_stream(io.BytesIO(long), io.BytesIO(), key)
+    for content in (long, head + end[:22]):
+        with pytest.raises(IntegrityError):
+            envelope.decrypt(content, key)
