@@ -1,6 +1,7 @@
 """Files: whole or not there, by two threads or one, and readable in any part."""
 
 import errno
+import io
 import os
 import random
 import resource
@@ -424,3 +425,78 @@ def test_messages_without_frames_are_not_read_in_parts(tmp_path, key):
     path.write_bytes(message)
     with path.open("rb") as file, pytest.raises(Unsupported, match="in parts"):
         EnvelopeReader(file, key)
+
+
+def test_a_missing_end_is_found_first(tmp_path, key, plain):
+    """A large message need not be opened to find that it is cut off."""
+    sealed = tmp_path / "sealed"
+    encrypt_file(plain, sealed, key)
+    good = sealed.read_bytes()
+    for content in (good[:-1], good[: -FRAME_BYTES - 32], good + b"x"):
+        sealed.write_bytes(content)
+        done: list[int] = []
+        with pytest.raises(IntegrityError, match="cut off"):
+            decrypt_file(sealed, tmp_path / "back", key, progress=done.append)
+        assert done == []
+
+
+def test_a_disk_that_fails_while_reading_is_told(tmp_path, key, plain, monkeypatch):
+    """As trouble with the input, not with the output."""
+
+    def fail(*arguments):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "preadv", fail)
+    with pytest.raises(InvalidRequest, match="input cannot be read"):
+        encrypt_file(plain, tmp_path / "sealed", key)
+    assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+
+
+def test_somebody_elses_file_is_rewrapped_with_its_permissions(
+    tmp_path, key, other, plain, monkeypatch
+):
+    """Its owner cannot be kept then, and no bit that lends somebody's rights."""
+    sealed = tmp_path / "sealed"
+    encrypt_file(plain, sealed, key)
+    sealed.chmod(0o4640)
+
+    def refuse(*arguments):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchown", refuse)
+    rewrap_file(sealed, None, [key], [other])
+    assert oct(sealed.stat().st_mode & 0o7777) == "0o640"
+
+
+def test_the_header_in_a_pipe_is_inspected(tmp_path, key):
+    """As that of a file; one that is cut off is no header."""
+    from kmscore.envelope.files import inspect_file
+
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    message = envelope.encrypt(b"x", key, context={"a": "1"})
+    for content, failing in ((message, False), (message[:40], True)):
+        writer = threading.Thread(target=fifo.write_bytes, args=(content,))
+        writer.start()
+        if failing:
+            with pytest.raises(IntegrityError, match="cut off"):
+                inspect_file(fifo)
+        else:
+            assert dict(inspect_file(fifo).context.items) == {"a": "1"}
+        writer.join()
+
+
+def test_a_reader_takes_what_a_file_gives(tmp_path, key, plain):
+    """Also in parts, and with a header that is longer than most."""
+    context = {f"k{n}": "v" * 30 for n in range(20)}
+    message = envelope.encrypt(plain.read_bytes(), key, context=context)
+
+    class Parts(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(min(size, 5000))
+
+    with EnvelopeReader(Parts(message), key, context=context) as reader:
+        assert io.BufferedReader(reader).read() == plain.read_bytes()
+    for size in (0, 1, 100, 600):
+        with pytest.raises(IntegrityError, match="cut off"):
+            EnvelopeReader(Parts(message[:size]), key, context=context)

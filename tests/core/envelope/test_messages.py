@@ -455,3 +455,40 @@ def test_a_final_frame_of_4_gib_is_not_waited_for(key):
     for content in (long, head + end[:22]):
         with pytest.raises(IntegrityError):
             envelope.decrypt(content, key)
+
+
+def test_a_recipient_that_fails_fails_the_message(key, other, monkeypatch):
+    """Nobody is left out in silence, and the data key is overwritten."""
+    spare = other
+    made = []
+    real = type(key).generate_data_key
+
+    def remember(this, *arguments, **named):
+        made.append(real(this, *arguments, **named))
+        return made[-1]
+
+    def fail(this, *arguments, **named):
+        raise KeyStateError("not now", state="DISABLED")
+
+    monkeypatch.setattr(type(key), "generate_data_key", remember)
+    monkeypatch.setattr(type(key), "encrypt", fail)
+    with pytest.raises(KeyStateError):
+        envelope.encrypt(b"x", key, spare)
+    assert not any(made[0].plaintext)
+
+
+def test_a_data_key_of_another_length_is_no_data_key(key):
+    """Whatever a recipient's ciphertext holds, 32 bytes are what the suites take."""
+    message = envelope.encrypt(b"x", key)
+    sealed = message_header(message).recipients[0].ciphertext
+    short = key.encrypt(b"s" * 16)
+    shorter = (len(sealed).to_bytes(2) + sealed, len(short).to_bytes(2) + short)
+    with pytest.raises(CiphertextInvalid):
+        envelope.decrypt(message.replace(*shorter), key)
+
+
+def test_a_key_id_that_is_no_text_is_refused(cloud, key):
+    """By whoever would look for it."""
+    message = envelope.encrypt(b"x", key).replace(key.key_id.encode(), b"\xff" * len(key.key_id))
+    with pytest.raises(CiphertextInvalid):
+        envelope.decrypt(message, cloud)
