@@ -16,34 +16,30 @@ class AesGcm(FrameCipher):
     """AES-GCM (NIST SP 800-38D), by the one-shot interface, which lets other threads run."""
 
     def __init__(self, key: bytes) -> None:
-        cipher = AESGCM(key)
-        self._encrypt = cipher.encrypt
-        self._decrypt = cipher.decrypt
-        self._encrypt_into = cipher.encrypt_into
-        self._decrypt_into = cipher.decrypt_into
+        self._cipher = AESGCM(key)
 
     def seal_into(
         self, iv: bytes, plaintext: memoryview | bytes, aad: bytes, out: memoryview
     ) -> None:
         """Encrypt."""
-        self._encrypt_into(iv, plaintext, aad, out)
+        self._cipher.encrypt_into(iv, plaintext, aad, out)
 
     def open_into(self, iv: bytes, sealed: memoryview | bytes, aad: bytes, out: memoryview) -> None:
         """Decrypt, or leave zeros."""
         try:
-            self._decrypt_into(iv, sealed, aad, out)
+            self._cipher.decrypt_into(iv, sealed, aad, out)
         except InvalidTag as error:
             out[:] = bytes(len(out))
             raise IntegrityError("the message was altered") from error
 
     def seal(self, iv: bytes, plaintext: memoryview | bytes, aad: bytes) -> bytes:
         """Encrypt."""
-        return self._encrypt(iv, plaintext, aad)
+        return self._cipher.encrypt(iv, plaintext, aad)
 
     def open(self, iv: bytes, sealed: memoryview | bytes, aad: bytes) -> bytes:
         """Decrypt."""
         try:
-            return self._decrypt(iv, sealed, aad)
+            return self._cipher.decrypt(iv, sealed, aad)
         except InvalidTag as error:
             raise IntegrityError("the message was altered") from error
 

@@ -44,9 +44,6 @@ class Body:
         self.frame_bytes = frame_bytes
         self.sealed_bytes = frame_bytes + FRAME_OVERHEAD
         self._message_id = message_id
-        self._regular = message_id + _REGULAR
-        self._final = message_id + _FINAL
-        self._size = frame_bytes.to_bytes(8)
 
     @property
     def is_framed(self) -> bool:
@@ -69,7 +66,7 @@ class Body:
             How many bytes of ``out`` were written.
         """
         step, width = self.frame_bytes, self.sealed_bytes
-        seal_into, aad, size = self._cipher.seal_into, self._regular, self._size
+        seal_into, aad, size = self._cipher.seal_into, self._message_id + _REGULAR, step.to_bytes(8)
         count = len(plaintext) // step
         _check_sequence(first + count)
         place = 0
@@ -93,7 +90,7 @@ class Body:
         number = sequence.to_bytes(4)
         iv = b"\x00\x00\x00\x00\x00\x00\x00\x00" + number
         size = len(plaintext)
-        aad = self._final + number + size.to_bytes(8)
+        aad = self._message_id + _FINAL + number + size.to_bytes(8)
         sealed = self._cipher.seal(iv, plaintext, aad)
         return END + number + iv + size.to_bytes(4) + sealed
 
@@ -112,7 +109,7 @@ class Body:
             IntegrityError: A frame is not the one that belongs here, or was altered.
         """
         step, width = self.frame_bytes, self.sealed_bytes
-        open_into, aad, size = self._cipher.open_into, self._regular, self._size
+        open_into, aad, size = self._cipher.open_into, self._message_id + _REGULAR, step.to_bytes(8)
         count = len(sealed) // width
         for index in range(count):
             number = first + index
@@ -176,7 +173,7 @@ class Body:
             raise IntegrityError("the message is cut off, or goes on after its final frame")
         number = sequence.to_bytes(4)
         iv = b"\x00\x00\x00\x00\x00\x00\x00\x00" + number
-        aad = self._final + number + size.to_bytes(8)
+        aad = self._message_id + _FINAL + number + size.to_bytes(8)
         try:
             return self._cipher.open(iv, sealed[FINAL_PREFIX_BYTES:], aad)
         except IntegrityError as error:

@@ -211,6 +211,18 @@ class _Fields:
         self.place = end
         return piece
 
+    def skip(self, expected: bytes) -> bool:
+        """Pass over exactly these bytes, if they are what comes next."""
+        end = self.place + len(expected)
+        if self._data[self.place : end] != expected:
+            return False
+        self.place = end
+        return True
+
+    def since(self, start: int) -> bytes:
+        """What was taken since then."""
+        return self._data[start : self.place]
+
     def number(self, size: int) -> int:
         return int.from_bytes(self.take(size))
 
@@ -247,6 +259,34 @@ def read_header(message: bytes) -> Header:
         raise IntegrityError("this is no envelope message")
     suite = suite_of(fields.number(2))
     message_id = fields.take(MESSAGE_ID_BYTES)
+    context, recipients, frame_bytes = _read_middle(fields)
+    commitment = fields.take(COMMITMENT_BYTES)
+    raw = message[: fields.place]
+    tag = fields.take(TAG_BYTES)
+    return Header(suite, message_id, context, recipients, frame_bytes, commitment, raw, tag)
+
+
+_Middle = tuple[EncryptionContext, tuple[EncryptedDataKey, ...], int]
+
+
+class _Last:
+    """The middle of the header that was read last; all messages under one data key share it."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: tuple[bytes, _Middle] | None = None
+
+
+_last: Final = _Last()
+
+
+def _read_middle(fields: _Fields) -> _Middle:
+    """What stands between message id and commitment: it says itself where it ends."""
+    known = _last.value
+    if known is not None and fields.skip(known[0]):
+        return known[1]
+    start = fields.place
     context = _read_context(fields.sized())
     count = fields.number(2)
     if not 0 < count <= MAX_RECIPIENTS:
@@ -257,17 +297,17 @@ def read_header(message: bytes) -> Header:
             for _ in range(count)
         ]
     )
-    rest = fields.take(5 + COMMITMENT_BYTES)
-    content_type, frame_bytes, commitment = rest[0], int.from_bytes(rest[1:5]), rest[5:]
+    content_type = fields.number(1)
+    frame_bytes = fields.number(4)
     if content_type not in (FRAMED, NON_FRAMED) or (content_type == FRAMED) != bool(frame_bytes):
         raise IntegrityError("the header contradicts itself about frames")
     if frame_bytes > MAX_FRAME_BYTES:
         raise LimitExceeded(
             f"the message has frames of {frame_bytes} bytes", hint=f"At most {MAX_FRAME_BYTES}"
         )
-    raw = message[: fields.place]
-    tag = fields.take(TAG_BYTES)
-    return Header(suite, message_id, context, tuple(recipients), frame_bytes, commitment, raw, tag)
+    middle = (context, recipients, frame_bytes)
+    _last.value = fields.since(start), middle
+    return middle
 
 
 @lru_cache(maxsize=64)  # as for `context_bytes`; a context is at most 64 KiB, and public
