@@ -153,6 +153,10 @@ def test_a_broken_signature_of_the_sdk_is_found(sdk):
     for broken in (message[:-1], message[:-110], message + b"x", message[:-1] + b"\x00"):
         with pytest.raises(IntegrityError):
             read(broken)
+    decryptor = EnvelopeDecryptor(cache=Known())
+    decryptor.update(message)
+    with pytest.raises(IntegrityError, match="goes on after its signature"):
+        decryptor.update(b"x")
 
 
 def test_the_sdk_refuses_our_chinese_suite(sdk, key):

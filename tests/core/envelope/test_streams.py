@@ -71,6 +71,20 @@ def test_files_may_give_and_take_in_parts(key, size, step, both):
     assert back.getvalue() == plaintext
 
 
+def test_what_follows_a_message_in_a_stream_is_told(key):
+    """One byte, or another message; and what is missing."""
+    message = envelope.encrypt(bytes(FRAME_BYTES + 5), key)
+    for content, word in (
+        (message + b"x", "goes on after"),
+        (message + message, "goes on after"),
+        (message[:-1], "cut off"),
+        (message[: FRAME_BYTES + 10], "cut off"),
+        (b"", "cut off"),
+    ):
+        with pytest.raises(IntegrityError, match=word):
+            envelope.decrypt_stream(io.BytesIO(content), io.BytesIO(), key)
+
+
 def test_a_stream_moves_to_other_recipients(key, other):
     """In one pass; a broken one gives no whole message."""
     plaintext = random.Random(3).randbytes(3 * UNIT_BYTES)
