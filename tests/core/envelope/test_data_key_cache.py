@@ -212,6 +212,7 @@ def test_leaving_a_cache_overwrites_its_data_keys(key):
     assert not any(data_key)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # from Python 3.12 on
 def test_a_fork_starts_with_an_empty_cache(key):
     """The child neither counts on with its parent's data key nor waits for its parent's threads."""
     cache = DataKeyCache()

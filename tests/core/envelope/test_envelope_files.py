@@ -120,6 +120,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, key, plain):
     assert [path.name for path in tmp_path.iterdir()] == ["plain"]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # from Python 3.12 on
 def test_nothing_is_left_by_a_kill(tmp_path, key, plain):
     """Not even a draft: until it is complete, the output has no name."""
     source = tmp_path / "fifo"
