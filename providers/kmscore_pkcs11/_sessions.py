@@ -246,9 +246,10 @@ class Pool:
                         with suppress(IndexError):
                             return self.idle.pop()
                     elif self._opened >= self._most and self.idle:
-                        # Room for the session that writes.
-                        self.idle.pop().close()
-                        self._opened -= 1
+                        # Room for the session that writes, unless another thread is quicker.
+                        with suppress(IndexError):
+                            self.idle.pop().close()
+                            self._opened -= 1
                     if self._opened < self._most:
                         self._opened += 1
                         break
