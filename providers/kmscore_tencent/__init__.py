@@ -73,7 +73,7 @@ OPTIONS: Final = (
     ),
     Option(
         "timeout",
-        "Seconds to wait for an answer, and at most 5 of them for a connection.",
+        "Seconds without a byte of an answer before it is given up; for a connection at most 5.",
         (OptionKind.NUMBER,),
         default=10.0,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -102,6 +103,7 @@ class Temporary(Credentials):
         self._fetch = fetch
         self._clock = clock
         self._close = close
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._held: _Held | None = None
 
@@ -115,6 +117,9 @@ class Temporary(Credentials):
         held, now = self._held, self._clock()
         if held is not None and now < held.renew_at:
             return held.triple
+        if self._process != os.getpid():
+            # A thread that renewed them during a fork is not there to release the lock.
+            self._process, self._lock = os.getpid(), threading.Lock()
         if held is not None and now < held.ends:
             if self._lock.acquire(blocking=False):
                 try:

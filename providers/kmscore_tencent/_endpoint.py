@@ -1,17 +1,20 @@
-"""How a service is reached: its host, the way there, and what may be spoken in clear."""
+"""How a service is reached: its host and region, the way there, and what is spoken in clear."""
 
 from __future__ import annotations
 
 import ipaddress
 import math
+import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from kmscore.errors import ConfigError
 from kmscore.plugin import Secret
+
+_REGION: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
 
 
 class Endpoint(NamedTuple):
@@ -68,6 +71,18 @@ def network_of(options: Mapping[str, Any], endpoint: str) -> Network:
                 hint="Give a file of certificates in PEM",
             ) from error
     return Network(parse_endpoint(options[endpoint]), timeout, _proxy(options["proxy"]), ca_file)
+
+
+def region_of(options: Mapping[str, Any]) -> str:
+    """The region that the keys are in.
+
+    Raises:
+        ConfigError: It cannot be one.
+    """
+    region = str(options["region"])
+    if not _REGION.fullmatch(region):
+        raise ConfigError(f"region {region!r} is none", hint='Write it as "ap-guangzhou"')
+    return region
 
 
 def parse_endpoint(text: str) -> Endpoint:

@@ -43,7 +43,7 @@ from kmscore_tencent import _keys
 from kmscore_tencent._answers import Answer, bytes_of, text_from, text_of, time_of
 from kmscore_tencent._chain import find_credentials
 from kmscore_tencent._client import kms_client
-from kmscore_tencent._endpoint import network_of
+from kmscore_tencent._endpoint import network_of, region_of
 from kmscore_tencent._health import health_of
 from kmscore_tencent._signatures import is_well_formed, message_fields
 from kmscore_tencent._vocabulary import (
@@ -81,9 +81,9 @@ class TencentProvider(
         self._edition: str = options["edition"]
         self._where = {
             "endpoint": f"{network.endpoint.scheme}://{network.endpoint.host}",
-            "region": str(options["region"]),
+            "region": region_of(options),
         }
-        self._client = kms_client(self._credentials, options["region"], network)
+        self._client = kms_client(self._credentials, self._where["region"], network)
         self._capabilities = capabilities(self._edition, self._where)
 
     # --- Provider ----------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Where credentials come from, that the right ones win, and that they are renewed in time."""
 
 import json
+import os
+import signal
 import threading
 import traceback
 
@@ -272,6 +274,27 @@ def test_one_thread_renews_while_the_others_go_on(connect, used, clock, start, s
     go_on.set()
     renewing.join()
     assert used(kms)[0] == "AKID2"
+
+
+def test_a_child_does_not_wait_for_a_thread_of_its_parent(connect, used, clock, machine):
+    """A renewal that is under way during a fork goes on in the parent alone."""
+    metadata = machine(NOON + 7200, NOON + 14400)
+    kms = connect(credentials="cvm-role", metadata_endpoint=metadata.url, clock=clock)
+    used(kms)
+    clock.now = NOON + 7200
+    read, write = os.pipe()
+    with kms.provider._credentials._lock:
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.alarm(20)
+                os.write(write, kms.provider._credentials.get_credential_info()[0].encode())
+            finally:
+                os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read, "rb") as said:
+        assert said.read() == b"AKID2"
 
 
 def test_threads_that_begin_together_fetch_once(connect, clock, start, say):

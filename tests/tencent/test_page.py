@@ -5,7 +5,7 @@ import inspect
 import re
 from pathlib import Path
 
-from kmscore_tencent import _health, _keys, _provider, _vocabulary
+from kmscore_tencent import OPTIONS, _health, _keys, _provider, _vocabulary
 from tencentcloud.kms.v20190118.kms_client import KmsClient
 
 from kmscore.algorithms import TRAITS, KeySpec
@@ -32,6 +32,15 @@ def test_every_action_is_on_the_page():
                 named.add(node.value)
     actions = {name for name in named if hasattr(KmsClient, name)}
     assert shown == actions
+
+
+def test_every_source_of_credentials_is_on_the_page():
+    """Those that the option names."""
+    (option,) = (option for option in OPTIONS if option.name == "credentials")
+    named = set(re.findall(r"[a-z]+(?:-[a-z]+)?(?::NAME)?", option.help.partition("one of ")[2]))
+    rows = re.findall(r"^\| (.*) \| .* \|$", section("Credentials"), re.MULTILINE)
+    shown = {name for row in rows for name in re.findall(r'`"([^"]+)"`', row)}
+    assert shown == named
 
 
 def test_every_kind_of_key_is_on_the_page():

@@ -410,6 +410,7 @@ def test_this_machine_may_be_spoken_to_in_clear(connect, endpoint):
     "options",
     [
         *({"timeout": 0}, {"timeout": -1}, {"timeout": float("nan")}, {"timeout": float("inf")}),
+        *({"region": "a b"}, {"region": "ap\nX: y"}, {"region": ""}, {"region": "AP-1"}),
         *({"ca_file": "missing.pem"}, {"proxy": "no url"}, {"edition": "GM"}),
     ],
 )
