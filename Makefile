@@ -43,10 +43,10 @@ tokens:
 	$(if $(filter 0,$(shell id -u)),$(call need,command -v pkcsslotd,opencryptoki))
 
 stress: $(VENV)/.tools tokens  ## Tokens under load for a minute each, and 3,000 garbage imports
-	KMSCORE_STRESS_SECONDS=60 KMSCORE_STRESS_IMPORTS=3000 $(BIN)/pytest -s \
+	KMSCORE_STRESS_SECONDS=60 KMSCORE_STRESS_IMPORTS=3000 $(BIN)/pytest -s -o faulthandler_timeout=0 \
 		tests/pkcs11/test_load.py tests/pkcs11/test_garbage_imports.py
 
-bench: $(VENV)/.peers  ## The table of speed goals
+bench: $(VENV)/.peers tokens  ## The table of speed goals
 	$(call need,test -e /usr/include/openssl/evp.h && command -v gcc,gcc libc6-dev libssl-dev)
 	$(call need,command -v age,age)
 	$(BIN)/python -m bench

@@ -16,6 +16,7 @@ from bench import (
     keystore,
     messages,
     peers,
+    pkcs11,
     server,
     sm2,
     startup,
@@ -31,6 +32,7 @@ PARTS = {
     "sm2": sm2,
     "startup": startup,
     "keystore": keystore,
+    "pkcs11": pkcs11,
     "tencent": tencent,
     "server": server,
 }

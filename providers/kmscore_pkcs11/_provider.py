@@ -288,7 +288,7 @@ class Pkcs11Provider(
         except Doubtful as error:
             # SoftHSM answers a wrong tag like any other trouble.
             raise error.judged(
-                token_works=self._works(record, place, mechanism), fault=CiphertextInvalid()
+                token_works=self._works(record, mechanism), fault=CiphertextInvalid()
             ) from error
         return Decrypted(record.key_id, plaintext)
 
@@ -435,10 +435,14 @@ class Pkcs11Provider(
                 self._importer.forget_old_jobs(now)
                 self._registry.sweep()
 
-    def _works(self, record: KeyRecord, place: Place, mechanism: int) -> bool:
-        """Whether the key encrypts and decrypts, so that a ciphertext is to blame."""
+    def _works(self, record: KeyRecord, mechanism: int) -> bool:
+        """Whether the key encrypts and decrypts, so that a ciphertext is to blame.
+
+        The newest version is tried: the token lets nobody encrypt with older ones.
+        """
         if record.state is not KeyState.ENABLED:
             return self._token.is_logged_in()
+        place = self._version(record, record.version).place
         try:
             self._token.use(place, "C_Decrypt", _try, mechanism)
         except KmsError:

@@ -379,6 +379,21 @@ def test_garbage_is_no_ciphertext(kms, length):
     assert key.decrypt(sealed) == b"x" * 4096
 
 
+@pytest.mark.parametrize("token", WITH_AES, indirect=True)
+def test_an_altered_ciphertext_of_an_older_version_is_no_ciphertext(kms):
+    """Nor one of an archived key: both only decrypt."""
+    key = kms.create_key("AES_256")
+    sealed = key.encrypt(b"secret")
+    altered = sealed[:-1] + bytes([sealed[-1] ^ 1])
+    key.rotate()
+    with pytest.raises(CiphertextInvalid):
+        key.decrypt(altered)
+    key.archive()
+    with pytest.raises(CiphertextInvalid):
+        key.decrypt(altered)
+    assert key.decrypt(sealed) == b"secret"
+
+
 def test_garbage_for_a_key_pair_is_no_ciphertext(kms, token):
     """With each padding; where the token answers bad PKCS #1 v1.5 at random, that is no secret."""
     key = kms.create_key("RSA_2048", usage="ASYMMETRIC_DECRYPT")
