@@ -123,6 +123,43 @@ def list_laws(line: CommandLine, patterns: tuple[str, ...]) -> None:
 @click.option(
     "-o",
     "--output",
+    "target",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the page on all animals.",
+)
+@click.argument("animals", nargs=-1)
+@common_options
+@pass_session
+def zoo(line: CommandLine, animals: tuple[str, ...], target: Path | None) -> int:
+    """Try the laws on providers that are broken on purpose, or on ANIMALS alone.
+
+    Exits with 1 when one of them gets away, or is caught by a law about something else.
+    """
+    from kmscore_conformance.broken.animal import all_animals, animals_named
+    from kmscore_conformance.broken.keeper import catch
+    from kmscore_conformance.broken.page import page
+
+    caught = [catch(animal) for animal in animals_named(animals)]
+    if target is not None:
+        target.write_text(page(all_animals()), encoding="utf-8")
+    bad = [each for each in caught if each.missed or each.strange]
+    lines = [
+        f"{'WRONG' if each in bad else 'ok':6}{each.animal.id:28} {' '.join(each.laws)}"
+        for each in caught
+    ]
+    for each in bad:
+        lines += [f"{each.animal.id} gets away from {law}" for law in each.missed]
+        lines += [f"{each.animal.id} is caught by {law}" for law in each.strange]
+    lines.append(f"{len(caught)} animals, {len(bad)} of them wrong")
+    line.show({each.animal.id: list(each.laws) for each in caught}, "\n".join(lines))
+    return FAILED if bad else 0
+
+
+@conformance.command()
+@click.option(
+    "-o",
+    "--output",
     "targets",
     metavar="FILE",
     multiple=True,

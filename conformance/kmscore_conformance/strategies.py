@@ -16,6 +16,7 @@ def plaintexts(most: int) -> st.SearchStrategy[bytes]:
     return (
         st.binary(min_size=1, max_size=min(most, 64))
         | st.sampled_from(edges).map(bytes)
+        | st.sampled_from([b"\n", b" text \n", b"\xff\xfe\r\n"])
         | st.sampled_from(edges).flatmap(lambda size: st.binary(min_size=size, max_size=size))
     )
 
@@ -44,7 +45,7 @@ def other_contexts(context: dict[str, str]) -> list[dict[str, str]]:
         rest = {name: each for name, each in context.items() if name != key}
         changed += [rest, {**context, key: value + "x"}, {**rest, key + "x": value}]
         if value:
-            changed.append({**rest, value: key})
+            changed += [{**rest, value: key}, {**rest, key + value[0]: value[1:]}]
     return [each for each in changed if each != context]
 
 

@@ -20,6 +20,9 @@ from kmscore_conformance.trial import Trial, require
 
 Result = TypeVar("Result")
 
+MOST_TURNS = 500
+"""How long threads wait, by working, for another one."""
+
 
 def together(trial: Trial, work: Callable[[int], Result]) -> list[Result]:
     """Let as many threads as the profile has begin the same work at the same moment."""
@@ -204,14 +207,25 @@ def rotate(trial: Trial) -> None:
     """And every ciphertext opens, whichever version made it."""
     key = trial.fresh()
     first = key.encrypt(b"before all of it")
+    rotated = Event()
+    most = MOST_TURNS if trial.profile.max_calls is None else trial.profile.rounds
+
+    def rotates() -> bool:
+        try:
+            for _ in range(1 + trial.profile.rounds // 3):
+                key.rotate()
+        finally:
+            rotated.set()
+        return True
 
     def work(number: int) -> bool:
-        right = True
-        for turn in range(trial.profile.rounds):
-            if number == 0 and turn % 3 == 0:
-                key.rotate()
+        if number == 0:
+            return rotates()
+        right, turn = True, 0
+        while turn < trial.profile.rounds or (not rotated.is_set() and turn < most):
             data = b"%d/%d" % (number, turn)
             right = right and key.decrypt(key.encrypt(data)) == data
+            turn += 1
         return right and key.decrypt(first) == b"before all of it"
 
     require(all(together(trial, work)), "a ciphertext did not open")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kmscore.algorithms import KeyUsage, Origin
@@ -22,6 +22,9 @@ from kmscore_conformance.trial import Trial, refusal, require
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 """The id of no key."""
+
+CLOCKS_DIFFER = timedelta(minutes=15)
+"""How far the provider's clock may be off."""
 
 
 @law(
@@ -69,7 +72,14 @@ def reopen(trial: Trial) -> None:
             require(again.decrypt(sealed, context={"a": "b"}) == b"before", "another plaintext")
             sealed = again.encrypt(b"after")
         else:
-            require(again.public_key() == key.public_key(), "the key has another public key")
+            public = key.public_key()
+            require(again.public_key() == public, "the key has another public key")
+            if key.usage is KeyUsage.SIGN_VERIFY:
+                message = Message(b"after")
+                require(public.verify(message, again.sign(message)), "another key has signed")
+            else:
+                opened = again.decrypt(public.encrypt(b"after"))
+                require(opened == b"after", "another key has decrypted")
     if symmetric:
         require(key.decrypt(sealed) == b"after", "another plaintext")
 
@@ -85,6 +95,8 @@ def description(trial: Trial) -> None:
     info = trial.key.describe()
     require(info.key_id, "the key has no id")
     require(info.created_at.utcoffset() == timedelta(0), "created_at is not in UTC")
+    since = trial.session.began - CLOCKS_DIFFER
+    require(since < info.created_at < datetime.now(UTC) + CLOCKS_DIFFER, "created_at is not now")
     require(info.version >= 1, f"the version is {info.version}")
     require(info.deletion_at is None, "a new key is about to be deleted")
     require(info.valid_to is None, "generated material expires")

@@ -20,6 +20,7 @@ from kmscore_conformance.trial import Trial, refusal, require
 E = EncryptionAlgorithm
 SECRET = b"thirty-two bytes of a data key!!"
 RSA = (E.RSAES_OAEP_SHA_256, E.RSAES_OAEP_SHA_1, E.RSAES_PKCS1_V1_5)
+KEYS_TO_ASK = 6
 OVERHEAD = {E.RSAES_OAEP_SHA_256: 66, E.RSAES_OAEP_SHA_1: 42, E.RSAES_PKCS1_V1_5: 11}
 """RFC 8017, 7.1.1 and 7.2.1."""
 
@@ -216,9 +217,52 @@ def _sm2_damage(sealed: bytes) -> Iterator[tuple[str, bytes]]:
     deciphering(E.SM2),
 )
 def invalid_curve(trial: Trial) -> None:
-    """Some twenty answers to such questions are the private key (CVE-2026-23966)."""
+    """Some twenty answers to such questions are the private key (CVE-2026-23966).
+
+    Points of order 2 and 3 have one or two multiples besides infinity: a ciphertext for each of
+    them opens, for five keys of six, where the point is multiplied unseen.
+    """
     from kmscore_conformance.vectors import load
 
     for row in load("sm2_generated.json")["invalid_ciphertexts"]:
         if "invalid-curve" in row["comment"]:
             _refuses(trial, row["comment"], bytes.fromhex(row["ciphertext_der"]))
+    for _ in range(KEYS_TO_ASK):
+        key = trial.fresh()
+        for order, (x, y) in _points_of_small_order():
+            for multiple in {y, SM2.p - y if y else 0}:
+                sealed = _sealed_for(x, multiple)
+                asked = _der.sequence(
+                    _der.integer(x), _der.integer(y), *map(_der.octet_string, sealed)
+                )
+                what = f"a point of order {order} on another curve"
+                refusal(what, CiphertextInvalid, key.decrypt, asked)
+
+
+def _points_of_small_order() -> Iterator[tuple[int, tuple[int, int]]]:
+    """Points on y² = x³ - 3x + b for some b that is not SM2's."""
+    p = SM2.p
+    yield 2, (5, 0)
+    x = 2
+    while True:
+        # The third division polynomial 3x⁴ - 18x² + 12bx - 9 is zero for exactly one b.
+        b = (9 + 18 * x * x - 3 * pow(x, 4, p)) * pow(12 * x, -1, p) % p
+        square = (x**3 - 3 * x + b) % p
+        y = pow(square, (p + 1) // 4, p)
+        if y * y % p == square:
+            yield 3, (x, y)
+            return
+        x += 1
+
+
+def _sealed_for(x: int, y: int) -> tuple[bytes, bytes]:
+    """C3 and C2 for a shared point (GM/T 0003.4-2012, 6.1)."""
+    import hashlib
+
+    def sm3(data: bytes) -> bytes:
+        return hashlib.new("sm3", data).digest()
+
+    left, right = x.to_bytes(32), y.to_bytes(32)
+    stream = sm3(left + right + (1).to_bytes(4))
+    c2 = bytes(one ^ other for one, other in zip(SECRET, stream, strict=True))
+    return sm3(left + SECRET + right), c2

@@ -47,12 +47,13 @@ def context_is_bound(trial: Trial) -> None:
     """A context that is ignored protects nothing, and nobody notices."""
     key = trial.key
 
-    def check(context: dict[str, str]) -> None:
+    def refuses(context: dict[str, str], most: int | None = None) -> None:
         sealed = key.encrypt(SECRET, context=context)
-        for other in other_contexts(context)[: 2 + trial.profile.few]:
+        for other in other_contexts(context)[:most]:
             refusal("another context", CiphertextInvalid, key.decrypt, sealed, context=other)
 
-    trial.each(contexts(), check, dear=True)
+    refuses(CONTEXT)
+    trial.each(contexts(), lambda context: refuses(context, 2 + trial.profile.few), dear=True)
 
 
 @law(
