@@ -21,10 +21,11 @@ from kmscore.public_key import PublicKey
 from kmscore.registry import Material
 from kmscore.spi import ImportParameters
 from kmscore_pkcs11._errors import LOST
+from kmscore_pkcs11._failures import FAILURES, Doubtful, code_of_failure
 from kmscore_pkcs11._keys import TokenKeys, label_of, try_secret
 from kmscore_pkcs11._objects import generate_pair, read_back
 from kmscore_pkcs11._templates import IDENTITY_BYTES, private_key, public_key
-from kmscore_pkcs11._token import FAILURES, Doubtful, Token, code_of_failure
+from kmscore_pkcs11._token import Token
 from kmscore_pkcs11._unwrapping import HMAC_LENGTH, VALUE_LEN, check_value, has_length, unwrap
 
 if TYPE_CHECKING:

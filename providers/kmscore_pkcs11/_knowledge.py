@@ -12,8 +12,9 @@ from kmscore_pkcs11._probe import probe
 
 if TYPE_CHECKING:
     from kmscore.registry import SqliteStore
+    from kmscore_pkcs11._login import Facts
     from kmscore_pkcs11._schemes import Schemes
-    from kmscore_pkcs11._token import Facts, Token
+    from kmscore_pkcs11._token import Token
 
 _NAME: Final = "abilities"
 _FORMAT: Final = 1

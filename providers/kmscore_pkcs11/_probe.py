@@ -43,6 +43,7 @@ from kmscore_pkcs11._abilities import (
     Abilities,
 )
 from kmscore_pkcs11._errors import LOST, name_of
+from kmscore_pkcs11._failures import FAILURES, code_of_failure
 from kmscore_pkcs11._keys import decrypts, signs
 from kmscore_pkcs11._objects import Pair, generate_pair, generate_secret, remove, set_flags
 from kmscore_pkcs11._templates import (
@@ -53,7 +54,7 @@ from kmscore_pkcs11._templates import (
     public_key,
     secret_key,
 )
-from kmscore_pkcs11._token import FAILURES, Token, code_of_failure
+from kmscore_pkcs11._token import Token
 from kmscore_pkcs11._unwrapping import MEASURES, prove
 
 if TYPE_CHECKING:

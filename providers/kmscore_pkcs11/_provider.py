@@ -45,6 +45,7 @@ from kmscore.spi import (
 )
 from kmscore_pkcs11 import _asymmetric, _signing
 from kmscore_pkcs11._abilities import RAW_RSA
+from kmscore_pkcs11._failures import Doubtful
 from kmscore_pkcs11._guard import open_guard, require_one_host
 from kmscore_pkcs11._importing import Importer
 from kmscore_pkcs11._keys import TokenKeys, place_of, try_secret
@@ -53,7 +54,7 @@ from kmscore_pkcs11._module import load
 from kmscore_pkcs11._probe import has_hmac
 from kmscore_pkcs11._schemes import schemes_of
 from kmscore_pkcs11._table import capabilities_of, details_of, identity_of, registry_path
-from kmscore_pkcs11._token import Doubtful, open_token
+from kmscore_pkcs11._token import open_token
 
 if TYPE_CHECKING:
     from kmscore.capabilities import Capabilities

@@ -17,14 +17,14 @@ from kmscore.algorithms import (
 from kmscore.capabilities import Capabilities, Feature, KeyKind
 from kmscore.errors import ConfigError
 from kmscore_pkcs11 import _abilities, _uri
-from kmscore_pkcs11._token import Identity
+from kmscore_pkcs11._login import Identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kmscore.plugin import Setting
     from kmscore_pkcs11._abilities import Abilities
-    from kmscore_pkcs11._token import Facts
+    from kmscore_pkcs11._login import Facts
 
 _DENIABLE: Final = frozenset(
     str(each) for kind in (KeySpec, SigningAlgorithm, EncryptionAlgorithm, Feature) for each in kind

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pkcs11 import TokenFlag
 from pkcs11.exceptions import PKCS11Error
 
-from kmscore.errors import AuthenticationFailed, ConfigError, InternalError, KmsError, Unavailable
-from kmscore_pkcs11._errors import LOST, STALE, code_of, from_code, needs_self_check, translate
-from kmscore_pkcs11._native import NativeError
+from kmscore.errors import InternalError, KmsError, Unavailable
+from kmscore_pkcs11._errors import LOST, STALE, code_of
+from kmscore_pkcs11._failures import FAILURES, code_of_failure, explain
+from kmscore_pkcs11._login import Facts, Identity, facts_of, find, log_in, require_tries
 from kmscore_pkcs11._sessions import Place, Pool, Session
 from kmscore_pkcs11._templates import attribute_mapper
 
@@ -28,22 +25,8 @@ Result = TypeVar("Result")
 Action = Callable[..., Result]
 """What is done on a session: called with the session, the key's handle and its arguments."""
 
-FAILURES: Final = (PKCS11Error, NativeError)
-"""What a call to a token fails with."""
-
-ALREADY_LOGGED_IN: Final = 0x100
-PIN_INCORRECT: Final = 0xA0
 _POISONED: Final = frozenset({0x90, 0x91})
 """An operation is active, or is not: the session is not in the state that we left it in."""
-
-_OF_INIT: Final = frozenset({0x07, 0x63, 0x68, 0x70, 0x71})
-"""What a token says when an operation begins, rather than later: of the mechanism and the key."""
-
-_INIT_OF: Final = {
-    "C_Decrypt": "C_DecryptInit",
-    "C_Encrypt": "C_EncryptInit",
-    "C_Sign": "C_SignInit",
-}
 
 _P11_KIT: Final = "PKCS#11 Kit"
 """CK_INFO.manufacturerID of p11-kit's modules."""
@@ -51,65 +34,6 @@ _P11_KIT: Final = "PKCS#11 Kit"
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 10.0
 """Seconds between tries to connect to a lost token; calls meanwhile fail at once."""
-
-_SALT: Final = os.urandom(16)
-_REFUSED_PINS: Final[set[bytes]] = set()
-"""Hashes of PINs that were refused, with their tokens: three wrong tries lock many tokens."""
-
-_ACCEPTED_PINS: Final[dict[bytes, bytes]] = {}
-"""By token, the hash of the PIN that it last took from this process."""
-
-
-class Identity(NamedTuple):
-    """Which token is meant; empty parts fit every token.
-
-    Attributes:
-        label: CKA_LABEL, up to 32 characters.
-        serial: The serial number, up to 16 characters.
-        model: The model, up to 16 characters.
-        manufacturer: Up to 32 characters.
-    """
-
-    label: str = ""
-    serial: str = ""
-    model: str = ""
-    manufacturer: str = ""
-
-    def fits(self, token: Any) -> bool:
-        """Whether that is the token, or one of them."""
-        there = (
-            token.label,
-            token.serial.decode("utf-8", "replace"),
-            token.model,
-            token.manufacturer_id,
-        )
-        return all(not wanted or wanted == found for wanted, found in zip(self, there, strict=True))
-
-    def __str__(self) -> str:
-        parts = zip(self._fields, self, strict=True)
-        return ", ".join(f"{name} {value!r}" for name, value in parts if value)
-
-
-class Facts(NamedTuple):
-    """What a token says of itself, for people and for the cache of what it can do.
-
-    Attributes:
-        label: Its label.
-        serial: Its serial number.
-        model: Its model.
-        manufacturer: Who made it.
-        firmware: Version of its firmware.
-        library: The module's description and version.
-        flags: Names of its flags.
-    """
-
-    label: str
-    serial: str
-    model: str
-    manufacturer: str
-    firmware: str
-    library: str
-    flags: str
 
 
 class Token:
@@ -288,27 +212,18 @@ class Token:
         """What the token says of itself now."""
         with self.module.lock:
             self.module.initialise()
-            token = self._find()
-            library = self.module.library
-            return Facts(
-                label=token.label,
-                serial=token.serial.decode("utf-8", "replace"),
-                model=token.model,
-                manufacturer=token.manufacturer_id,
-                firmware="{}.{}".format(*token.firmware_version),
-                library="{} {}.{}".format(library.library_description, *library.library_version),
-                flags=", ".join(str(flag.name) for flag in TokenFlag if token.flags & flag),
-            )
+            token = find(self.module, self.identity)
+            return facts_of(self.module, token)
 
     def mechanisms(self) -> list[int]:
         """Numbers of the mechanisms that the token lists."""
         with self.module.lock:
-            return [int(each) for each in self._find().slot.get_mechanisms()]
+            return [int(each) for each in find(self.module, self.identity).slot.get_mechanisms()]
 
     def mechanism_info(self, mechanism: Any) -> Any:
         """What the token lists of a mechanism: smallest and largest key among others."""
         with self.module.lock:
-            return self._find().slot.get_mechanism_info(mechanism)
+            return find(self.module, self.identity).slot.get_mechanism_info(mechanism)
 
     def forget_login(self) -> None:
         """Sessions and login are gone: the module was finalised, or this is a child process."""
@@ -369,13 +284,13 @@ class Token:
     def _connect(self) -> None:
         self.module.initialise()
         try:
-            token = self._find()
-            self._require_tries(token)
+            token = find(self.module, self.identity)
+            require_tries(token)
             login = token.open()
         except PKCS11Error as error:
             raise explain(error, "C_OpenSession") from error
         try:
-            self._log_in(login, token)
+            log_in(self.module, self._pin, login, token)
         except BaseException:
             with suppress(PKCS11Error):
                 login.close()
@@ -388,76 +303,6 @@ class Token:
             self._patience,
         )
 
-    def _find(self) -> Any:
-        try:
-            slots = self.module.library.get_slots(token_present=True)
-        except PKCS11Error as error:
-            raise explain(error, "C_GetSlotList") from error
-        tokens: list[Any] = []
-        failure: PKCS11Error | None = None
-        for slot in slots:
-            try:
-                tokens.append(slot.get_token())
-            except PKCS11Error as error:
-                # Another token's trouble is not ours, unless ours is not found for it.
-                failure = error
-        fitting = [token for token in tokens if self.identity.fits(token)]
-        if len(fitting) == 1:
-            return fitting[0]
-        if fitting:
-            serials = ", ".join(token.serial.decode("utf-8", "replace") for token in fitting)
-            raise ConfigError(
-                f"several tokens fit {self.identity}: serial numbers {serials}",
-                hint="Add serial to the configuration",
-            )
-        if failure is not None:
-            raise explain(failure, "C_GetTokenInfo") from failure
-        names = ", ".join(repr(token.label) for token in tokens if token.label) or "none"
-        raise Unavailable(f"there is no token with {self.identity}", hint=f"There are: {names}")
-
-    def _require_tries(self, token: Any) -> None:
-        flags = token.flags
-        if not flags & TokenFlag.TOKEN_INITIALIZED:
-            raise ConfigError("the token is not initialised", hint="Initialise it, and set its PIN")
-        if flags & TokenFlag.USER_PIN_LOCKED:
-            raise AuthenticationFailed(
-                "the token's user PIN is locked",
-                hint="Have the token's security officer set a new PIN",
-                code="CKF_USER_PIN_LOCKED",
-            )
-        if flags & TokenFlag.USER_PIN_FINAL_TRY:
-            raise AuthenticationFailed(
-                "one more wrong PIN would lock the token, so none is tried",
-                hint="Log in once with another tool, and the right PIN, to reset the count",
-                code="CKF_USER_PIN_FINAL_TRY",
-            )
-
-    def _log_in(self, session: Any, token: Any) -> None:
-        pin = self._pin.reveal()
-        spot = f"{self.module.path}\0{token.label}\0".encode() + token.serial + b"\0"
-        digest = hashlib.sha256(_SALT + spot + pin).digest()
-        if digest in _REFUSED_PINS:
-            raise AuthenticationFailed(
-                f"the token refused the PIN from {self._pin.source} before: it is not tried again",
-                hint="Correct the PIN, or start the process again if the token's PIN was changed",
-                code="CKR_PIN_INCORRECT",
-            )
-        try:
-            self.module.native.login(session.handle, pin)
-        except NativeError as error:
-            if error.code == ALREADY_LOGGED_IN:
-                # By another provider of this process: logins count for all sessions.
-                if hmac.compare_digest(_ACCEPTED_PINS.get(spot, digest), digest):
-                    return
-                raise AuthenticationFailed(
-                    "the token is logged in already, with another PIN",
-                    hint="Refer to the same PIN in all providers of this token",
-                ) from error
-            if error.code == PIN_INCORRECT:
-                _REFUSED_PINS.add(digest)
-            raise from_code(error.code, error.function) from error
-        _ACCEPTED_PINS[spot] = digest
-
 
 class OneAtATime(Token):
     """A token behind a module that is used by one thread at a time.
@@ -466,20 +311,20 @@ class OneAtATime(Token):
     wait for answers, some of them wait for ever (p11-kit 0.24).
     """
 
-    def use(self, *arguments: Any) -> Any:
+    def use(self, place: Place, function: str, action: Action[Result], *arguments: Any) -> Result:
         """As `Token.use`."""
         with self.turn:
-            return super().use(*arguments)
+            return super().use(place, function, action, *arguments)
 
-    def ask(self, *arguments: Any) -> Any:
+    def ask(self, function: str, action: Action[Result], *arguments: Any) -> Result:
         """As `Token.ask`."""
         with self.turn:
-            return super().ask(*arguments)
+            return super().ask(function, action, *arguments)
 
-    def change(self, *arguments: Any) -> Any:
+    def change(self, function: str, action: Action[Result], *arguments: Any) -> Result:
         """As `Token.change`."""
         with self.turn:
-            return super().change(*arguments)
+            return super().change(function, action, *arguments)
 
 
 def open_token(module: Module, *arguments: Any) -> Token:
@@ -487,41 +332,3 @@ def open_token(module: Module, *arguments: Any) -> Token:
     manufacturer: str = module.library.manufacturer_id
     kind = OneAtATime if manufacturer == _P11_KIT else Token
     return kind(module, *arguments)
-
-
-class Doubtful(Unavailable):
-    """A token failed to open something and does not say why: a trial tells whose fault it is.
-
-    It never leaves the provider.
-    """
-
-    def judged(self, *, token_works: bool, fault: KmsError) -> KmsError:
-        """What it means: the fault of what was to be opened when the token works."""
-        return fault if token_works else Unavailable(self.message, hint=self.hint, code=self.code)
-
-
-def code_of_failure(error: BaseException) -> int | None:
-    """The CK_RV behind a failure."""
-    return error.code if isinstance(error, NativeError) else code_of(error)
-
-
-def explain(error: BaseException, function: str) -> KmsError:
-    """The error of kmscore for a failure; to be raised from it.
-
-    Args:
-        error: What the binding raised, or a function returned.
-        function: The function that was called, where the binding does not say. It means the one
-            that begins the operation, too.
-    """
-    code = code_of_failure(error)
-    if code is None:
-        return translate(error, function)
-    if isinstance(error, NativeError):
-        function = error.function
-    is_doubtful = needs_self_check(code, function)
-    if not isinstance(error, NativeError) and code in _OF_INIT:
-        function = _INIT_OF.get(function, function)
-    meant = from_code(code, function)
-    if is_doubtful:
-        return Doubtful(meant.message, hint=meant.hint, code=meant.code)
-    return meant
