@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from ctypes import c_ubyte
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -36,27 +36,40 @@ P256, SM2 = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a811ccf55
 ED25519 = b"\x13\x0cedwards25519"
 
 
+class Pairs(NamedTuple):
+    """RSA pairs by usage; making them takes most of the time."""
+
+    session: int
+    made: dict[int, tuple[rsa.RSAPublicKey, int]]
+
+
 class Trial:
     """One question's surroundings: a module and a session of its own."""
 
-    def __init__(self, api: Cryptoki, label: str, pin: str) -> None:
+    def __init__(self, api: Cryptoki, label: str, pin: str, pairs: Pairs) -> None:
         self.api = api
-        self.label = label
         self.session = api.open(label, pin)
+        self._pairs = pairs
 
     def key(self, **more: Any) -> int:
         """An AES key that cannot leave."""
         template = {**CIPHER, ck.VALUE_LEN: 32, **{getattr(ck, k): v for k, v in more.items()}}
         return self.api.generate(self.session, ck.AES_KEY_GEN, template)
 
-    def pair(self, *usages: int) -> tuple[rsa.RSAPublicKey, int]:
-        """An RSA pair: the public key outside, the private one inside."""
+    def pair(self, usage: int) -> tuple[rsa.RSAPublicKey, int]:
+        """An RSA pair that all questions share: the public key outside, the private one inside."""
+        if usage not in self._pairs.made:
+            self._pairs.made[usage] = self.new_pair(usage, self._pairs.session)
+        return self._pairs.made[usage]
+
+    def new_pair(self, usage: int, session: int = 0) -> tuple[rsa.RSAPublicKey, int]:
+        """An RSA pair of this question's own."""
         exponent = b"\x01\x00\x01"
         public, private = self.api.generate_pair(
-            self.session,
+            session or self.session,
             ck.RSA_KEY_PAIR_GEN,
             {ck.TOKEN: False, ck.MODULUS_BITS: 2048, ck.PUBLIC_EXPONENT: exponent},
-            PRIVATE | dict.fromkeys(usages, True),
+            PRIVATE | {usage: True},
         )
         modulus = int.from_bytes(self.api.get(self.session, public, 0x120))
         return rsa.RSAPublicNumbers(65537, modulus).public_key(), private
@@ -252,7 +265,7 @@ def allowed_mechanisms(trial: Trial) -> str:
 
 def use_of_a_disabled_key(trial: Trial) -> str:
     """A handle of a key whose CKA_DECRYPT has just been cleared."""
-    _, private = trial.pair(ck.DECRYPT)
+    _, private = trial.new_pair(ck.DECRYPT)
     trial.api.set(trial.session, private, {ck.DECRYPT: False})
     trial.api.decrypt(trial.session, ck.RSA_PKCS, private, bytes(256))
     return "accepted"
@@ -260,7 +273,7 @@ def use_of_a_disabled_key(trial: Trial) -> str:
 
 def use_of_a_destroyed_key(trial: Trial) -> str:
     """A handle of a key that is gone."""
-    _, private = trial.pair(ck.DECRYPT)
+    _, private = trial.new_pair(ck.DECRYPT)
     trial.api.destroy(trial.session, private)
     trial.api.decrypt(trial.session, ck.RSA_PKCS, private, bytes(256))
     return "accepted"
@@ -309,8 +322,9 @@ def ask(api: Cryptoki, label: str, pin: str) -> dict[str, str]:
     """All questions, each in a session of its own: an error poisons a session."""
     answers = {"version": api.version()}
     keeper = api.open(label, pin)
+    pairs = Pairs(keeper, {})
     for name, question in QUESTIONS.items():
-        trial = Trial(api, label, pin)
+        trial = Trial(api, label, pin, pairs)
         try:
             answers[name] = question(trial)
         except Refused as refusal:

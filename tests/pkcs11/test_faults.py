@@ -281,11 +281,11 @@ def test_other_keys_come_and_go_meanwhile(connect, token, expected):
 def test_a_wrong_pin_is_tried_once(connect, path, token):
     """However often it is asked for: three wrong ones lock many tokens."""
     connect(token).close()
-    wrong = {"pin": lambda: b"7654321"}
+    wrong = {"pin": lambda: b"7650123"}
     for _ in range(5):
         with pytest.raises(AuthenticationFailed) as caught:
             kmscore.connect("hsm", config=token.config(path, **wrong))
-        assert "7654321" not in f"{caught.value}{caught.value.__cause__!r}"
+        assert "7650123" not in f"{caught.value}{caught.value.__cause__!r}"
     connect(token)
     if token.kind == "opencryptoki":
         with Cryptoki(token.module, join=True) as api:
