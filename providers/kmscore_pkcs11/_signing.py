@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
 from kmscore.algorithms import SigningAlgorithm
-from kmscore.encodings import signature_from_raw
 from kmscore.errors import InternalError
 from kmscore.signing import Digest, hash_message
 
@@ -41,9 +42,11 @@ def sign(session: Session, handle: int, scheme: SigningScheme, value: bytes) -> 
         InternalError: What it returned is no signature.
     """
     kind, mechanism, parameter, prefix, coordinate = scheme
-    raw: bytes = session.key(handle, kind)._sign(prefix + value, mechanism, parameter)  # noqa: SLF001
+    if prefix:
+        value = prefix + value
+    raw: bytes = session.key(handle, kind)._sign(value, mechanism, parameter)  # noqa: SLF001
     if not coordinate:
         return raw
     if len(raw) != 2 * coordinate:
         raise InternalError(f"the token returned a signature of {len(raw)} bytes")
-    return signature_from_raw(raw, coordinate)
+    return encode_dss_signature(int.from_bytes(raw[:coordinate]), int.from_bytes(raw[coordinate:]))
