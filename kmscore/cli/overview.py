@@ -138,8 +138,10 @@ def doctor(session: Session) -> int:
         return worst
     for check in checks:
         click.echo(f"{'ok  ' if check['ok'] else 'FAIL'}  {check['check']}: {check['message']}")
-        for name, value in check.get("details", {}).items():
-            click.echo(f"        {name}: {value}")
+        details = check.get("details", {})
+        width = max(map(len, details), default=0) + 1
+        for name, value in details.items():
+            click.echo(f"        {name + ':':{width}} {value}")
     return worst
 
 
