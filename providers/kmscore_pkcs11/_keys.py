@@ -25,6 +25,7 @@ from kmscore_pkcs11._abilities import (
     COPYABLE,
     ED25519_BY_OID,
     ED25519_OID,
+    FLAGS,
     Abilities,
 )
 from kmscore_pkcs11._objects import (
@@ -95,6 +96,9 @@ class TokenKeys:
         Raises:
             KeyNotFound: None of them is on the token.
         """
+        if self._abilities.found.get(FLAGS, "").startswith("CKR_"):
+            # The token lets nobody change them: the registry alone says what is disabled.
+            return
         found = self._token.change("C_SetAttributeValue", self._set_flags, record, versions, state)
         if versions and not found:
             raise KeyNotFound(

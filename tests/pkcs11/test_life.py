@@ -145,3 +145,18 @@ def test_disabling_a_key_fails_when_the_token_cannot_be_told(connect, softhsm, m
             key.disable()
     assert key.describe().state is KeyState.ENABLED
     assert key.decrypt(key.encrypt(b"x")) == b"x"
+
+
+def test_where_flags_cannot_be_changed_the_registry_alone_decides(connect, softhsm):
+    """Doctor says so; the key is disabled all the same for who asks kmscore."""
+    kms = connect(softhsm)
+    kms.provider._abilities.found["USAGE_FLAGS"] = "CKR_ATTRIBUTE_READ_ONLY"
+    key = kms.create_key("AES_256")
+    key.disable()
+    assert objects(kms, key)["1"].usages == ("ENCRYPT", "DECRYPT")
+    with pytest.raises(KeyStateError):
+        key.encrypt(b"x")
+    told = kms.health().details["refuses disabled keys itself"]
+    assert told == "no: CKR_ATTRIBUTE_READ_ONLY"
+    key.enable()
+    assert key.encrypt(b"x")
