@@ -10,7 +10,7 @@ need = @$(1) >/dev/null 2>&1 || { echo "Installing $(2)"; $(APT) -qq update && \
 	$(APT) -qq -y --no-install-recommends install $(2) >/dev/null; } || \
 	{ echo "Please install these Debian packages: $(2)" >&2; exit 1; }
 
-.PHONY: help demo test lint types pytest tokens stress bench clean
+.PHONY: help demo test lint types pytest tokens stress matrix bench clean
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' Makefile
@@ -45,6 +45,9 @@ tokens:
 stress: $(VENV)/.tools tokens  ## Tokens under load for a minute each, and 3,000 garbage imports
 	KMSCORE_STRESS_SECONDS=60 KMSCORE_STRESS_IMPORTS=3000 $(BIN)/pytest -s -o faulthandler_timeout=0 \
 		tests/pkcs11/test_load.py tests/pkcs11/test_garbage_imports.py
+
+matrix: $(VENV)/.tools tokens  ## Try our own providers on each other, and write docs/matrix
+	$(BIN)/python -m tests.conformance.matrix
 
 bench: $(VENV)/.peers tokens  ## The table of speed goals
 	$(call need,test -e /usr/include/openssl/evp.h && command -v gcc,gcc libc6-dev libssl-dev)

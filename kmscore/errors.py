@@ -172,7 +172,8 @@ class Timeout(KmsError):
 class CiphertextInvalid(KmsError):
     """The ciphertext cannot be decrypted.
 
-    Format, key, padding, tag and context are never told apart: the difference is an oracle.
+    Format, key, padding, tag and context are never told apart: the difference is an oracle. So it
+    has no native code either.
     """
 
     def __init__(
@@ -180,6 +181,7 @@ class CiphertextInvalid(KmsError):
         message: str = "the ciphertext cannot be decrypted with this key and context",
         **where: str,
     ) -> None:
+        where.pop("code", None)
         super().__init__(message, **where)
 
 

@@ -14,7 +14,10 @@ class Outcome(StrEnum):
     FAIL = "FAIL"
     """A declared capability that does not keep the law."""
     UNDECLARED = "UNDECLARED"
-    """A capability that works, and that the provider's table does not have."""
+    """A capability that works, and that the provider's table does not have.
+
+    It fails no run: the core refuses what is not in the table, and the provider relies on that.
+    """
     NOT_APPLICABLE = "NOT_APPLICABLE"
     """The table does not have what the law is about; the detail says what that is."""
     NOT_RUN = "NOT_RUN"
@@ -24,7 +27,7 @@ class Outcome(StrEnum):
 
 
 FINDINGS: Final = frozenset({Outcome.FAIL, Outcome.UNDECLARED})
-"""Outcomes that fail a run, unless they are waived."""
+"""Outcomes that are shown first, and that can be waived. FAIL fails the run."""
 
 
 class Violation(AssertionError):

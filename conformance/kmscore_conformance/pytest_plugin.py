@@ -50,7 +50,7 @@ def run_of(config: pytest.Config) -> Run:
         try:
             config.stash[_RUN] = Run(_open(config))
         except KmsError as error:
-            pytest.exit(f"kmscore: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
+            raise pytest.UsageError(f"kmscore: {error}") from None
     return config.stash[_RUN]
 
 
@@ -58,15 +58,12 @@ def _open(config: pytest.Config) -> Session:
     from pathlib import Path
 
     from kmscore.config import Config
-    from kmscore.errors import ConfigError
     from kmscore_conformance.session import Session
     from kmscore_conformance.waivers import Waivers
 
     def option(name: str) -> Any:
         return config.getoption(name)
 
-    if not option("--kms-provider"):
-        raise ConfigError("no provider is named", hint="Name one with --kms-provider")
     waivers, vectors = option("--kms-waivers"), option("--kms-vectors")
     return Session.configured(
         Config.load(option("--kms-config")),

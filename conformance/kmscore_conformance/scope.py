@@ -183,6 +183,17 @@ def _first(find: Finder) -> Finder:
     return first
 
 
+def _first_kind(find: Finder) -> Finder:
+    def first(capabilities: Capabilities) -> Iterator[Case]:
+        kind: KeyKind | None = None
+        for case in find(capabilities):
+            kind = kind or case.kind
+            if case.kind == kind:
+                yield case
+
+    return first
+
+
 ANY: Final = Scope("", lambda _: (NOTHING,))
 """Every provider, whatever its table says."""
 
@@ -211,6 +222,10 @@ WRAPPED: Final = Scope(
     "external symmetric keys and a wrapping algorithm", _wrapped, interfaces=(KeyImporter,)
 )
 """Every such kind with every way to wrap its material."""
+
+
+ONE_WRAPPED: Final = replace(WRAPPED, find=_first_kind(_wrapped))
+"""The first such kind with every way to wrap its material: wrapping keys are dear to make."""
 
 
 def signing(*algorithms: SigningAlgorithm) -> Scope:

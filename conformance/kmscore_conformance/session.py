@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from kmscore.algorithms import TRAITS, KeySpec
 from kmscore.errors import InvalidRequest
 from kmscore_conformance.profile import Profile, profile_named
 from kmscore_conformance.subject import Subject
@@ -35,7 +37,7 @@ class Session:
 
     Attributes:
         began: When it began.
-        twins: Keys of two providers with the same material, by their names and the key's spec.
+        twins: Keys of all providers with the same material, by provider and spec.
     """
 
     def __init__(
@@ -56,7 +58,8 @@ class Session:
         self.waivers = waivers or Waivers()
         self.vectors = vectors
         self.began = datetime.now(UTC)
-        self.twins: dict[tuple[str, str, str], tuple[Key, Key]] = {}
+        self.twins: dict[tuple[str, str], Key] = {}
+        self._materials: dict[KeySpec, bytes] = {}
         names = [subject.name for subject in self.everybody]
         if len(set(names)) < len(names):
             self.close()
@@ -116,6 +119,13 @@ class Session:
             for two in self.everybody
             if one is not two and not (one in self.peers and two in self.peers)
         )
+
+    def common_material(self, spec: KeySpec) -> bytes:
+        """Material that every provider of this run gets; it begins and ends with zeros."""
+        if spec not in self._materials:
+            middle = os.urandom(TRAITS[spec].bits // 8 - 4)
+            self._materials[spec] = b"\0\x80" + middle + b"\x80\0"
+        return self._materials[spec]
 
     @property
     def witnesses(self) -> tuple[Witness, ...]:

@@ -67,6 +67,11 @@ def refusal(
     raise Violation(f"{what} is accepted, and {expected.__name__} was to be raised")
 
 
+def told(error: KmsError) -> str:
+    """What an error says of its reason: without the key, and the request's own id."""
+    return f"{type(error).__name__}: {error.message} {error.hint} {error.code}"
+
+
 class Waits:
     """A clock and a sleep that nobody has to wait for."""
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
@@ -33,11 +34,11 @@ class Waiver(NamedTuple):
 
     Attributes:
         list: ``unsupported``, ``future`` or ``known-bug``.
-        law: Id of the law.
+        law: Id of the law; ``import.*`` means all that begin so.
         provider: Name of the provider.
         reason: Why it is accepted.
         link: Where to read more.
-        case: The one case that is meant; empty means all.
+        case: The one case that is meant, or several: ``SM2*``; empty means all.
         peer: The one peer that is meant; empty means all.
     """
 
@@ -52,9 +53,9 @@ class Waiver(NamedTuple):
     def accepts(self, result: Result) -> bool:
         """Whether the result is what the waiver is about."""
         return (
-            result.law == self.law
+            fnmatchcase(result.law, self.law)
             and result.provider == self.provider
-            and self.case in ("", result.case)
+            and (not self.case or fnmatchcase(result.case, self.case))
             and self.peer in ("", result.peer)
         )
 
@@ -115,7 +116,9 @@ class Waivers:
         tried = {(result.law, result.provider) for result in every}
         found: list[Waiver] = []
         for waiver in self.all:
-            if (waiver.law, waiver.provider) not in tried:
+            if not any(
+                fnmatchcase(law, waiver.law) for law, name in tried if name == waiver.provider
+            ):
                 continue
             outcomes = {result.outcome for result in every if waiver.accepts(result)}
             if Outcome.WAIVED not in outcomes and outcomes != {Outcome.NOT_RUN}:
@@ -155,7 +158,7 @@ def _waiver(name: str, entry: Any, known: set[str], where: str) -> Waiver:
                 f"{where}: a waiver lacks {key!r}",
                 hint="Each needs law, provider, reason and link",
             )
-    if fields["law"] not in known:
+    if not any(fnmatchcase(law, fields["law"]) for law in known):
         raise ConfigError(
             f"{where}: there is no law {fields['law']!r}",
             hint="List them with: kmscore conformance laws",

@@ -86,7 +86,14 @@ def _broken(name: str, error: KmsError) -> click.Command:
     def refuse() -> None:
         raise error
 
-    return click.Command(name, callback=refuse, help=f"Not available: {error.message}.")
+    anything = click.Argument(["words"], nargs=-1, expose_value=False, type=click.UNPROCESSED)
+    return click.Command(
+        name,
+        context_settings={"ignore_unknown_options": True},
+        callback=refuse,
+        params=[anything],
+        help=f"Not available: {error.message}.",
+    )
 
 
 def _configured_plugins(session: Session) -> Plugins:

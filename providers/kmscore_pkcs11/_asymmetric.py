@@ -57,6 +57,15 @@ def decrypt_sm2(session: Session, handle: int, profile: Sm2Profile, ciphertext: 
     return plaintext
 
 
+def is_in_range(public_key: bytes, ciphertext: bytes) -> bool:
+    """Whether a ciphertext is below the modulus (RFC 8017, 5.1.2): NSS calls others an argument."""
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    key = load_der_public_key(public_key)
+    return isinstance(key, rsa.RSAPublicKey) and int.from_bytes(ciphertext) < key.public_numbers().n
+
+
 def raw(session: Session, handle: int, ciphertext: bytes) -> bytes:
     """RSA without padding: as many bytes as the modulus has."""
     key = session.key(handle, KeyType.RSA)

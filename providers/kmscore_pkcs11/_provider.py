@@ -310,9 +310,12 @@ class Pkcs11Provider(
     ) -> bytes:
         """RSA decryption, in the token; padding is taken off here only if that was allowed."""
         record = self._registry.usable(key_id, Purpose.ASYMMETRIC_DECRYPT)
-        is_rsa = TRAITS[record.spec].family == "RSA"
-        if is_rsa and len(ciphertext) != TRAITS[record.spec].bits // 8:
-            raise CiphertextInvalid
+        if TRAITS[record.spec].family == "RSA":
+            public_key = self._registry.version(key_id, record.version).public_key
+            if len(ciphertext) != TRAITS[record.spec].bits // 8 or not _asymmetric.is_in_range(
+                public_key, ciphertext
+            ):
+                raise CiphertextInvalid
         place = self._version(record, record.version).place
         try:
             return self._decrypted(place, algorithm, ciphertext)

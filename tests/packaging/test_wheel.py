@@ -48,6 +48,8 @@ def test_packages_hold_python_and_no_leftovers(archive):
     suite = "kmscore_conformance"
     data = re.compile(rf"{suite}/(vectors/(\w+\.json|README\.md)|report/page\.css)")
     assert [path for path in strange if not data.fullmatch(path)] == []
+    needed = {f"{suite}/report/page.css", f"{suite}/vectors/sm2_generated.json"}
+    assert needed <= set(strange)
 
 
 def test_the_wheel_has_the_entry_points_of_pyproject(archive, pyproject):

@@ -17,7 +17,7 @@ from kmscore.errors import (
 )
 from kmscore_conformance.law import Layer, law
 from kmscore_conformance.owner import deliver, wrap, wrapping_key
-from kmscore_conformance.scope import EXTERNAL, ONE_EXTERNAL, WRAPPED
+from kmscore_conformance.scope import EXTERNAL, ONE_EXTERNAL, ONE_WRAPPED, WRAPPED
 from kmscore_conformance.subject import DAY
 from kmscore_conformance.trial import Trial, refusal, require
 
@@ -52,7 +52,7 @@ def works(trial: Trial) -> None:
     "import.parameters",
     "Import parameters are an RSA key of 2048 bits or more, a token, and 24 hours.",
     Layer.IMPORT,
-    WRAPPED,
+    ONE_WRAPPED,
 )
 def parameters(trial: Trial) -> None:
     """And new ones are new."""
@@ -109,13 +109,13 @@ def token_again(trial: Trial) -> None:
 def same_material(trial: Trial) -> None:
     """The key stays, and so does what it was."""
     key, material = trial.fresh(Origin.EXTERNAL), _material(trial)
-    deliver(key, material, trial.subject.wrapping)
+    given = deliver(key, material, trial.subject.wrapping)
     sealed = key.encrypt(SECRET)
     key.delete_material()
     require(key.describe().state == "PENDING_IMPORT", f"the key is {key.describe().state}")
     refusal("a ciphertext of deleted material", KeyStateError, key.decrypt, sealed)
     refusal("encryption with it", KeyStateError, key.encrypt, b"x")
-    deliver(key, material, trial.subject.wrapping)
+    key.import_material(wrap(given, material), given.token)
     require(key.decrypt(sealed) == SECRET, "another plaintext came out")
 
 
@@ -123,21 +123,22 @@ def same_material(trial: Trial) -> None:
     "import.other-material",
     "A key that once had material takes no other: MaterialMismatch.",
     Layer.IMPORT,
-    EXTERNAL,
+    ONE_EXTERNAL,
 )
 def other_material(trial: Trial) -> None:
     """Not over the old one, not after it was deleted, and not one bit of it."""
     key, material = trial.fresh(Origin.EXTERNAL), _material(trial)
-    deliver(key, material, trial.subject.wrapping)
-    sealed = key.encrypt(SECRET)
+    given = deliver(key, material, trial.subject.wrapping)
+    sealed, send = key.encrypt(SECRET), key.import_material
     near = bytes([material[0] ^ 1]) + material[1:]
-    refusal("other material", MaterialMismatch, deliver, key, near, trial.subject.wrapping)
+    refusal("other material", MaterialMismatch, send, wrap(given, near), given.token)
     require(key.decrypt(sealed) == SECRET, "the refused material has done harm")
     key.delete_material()
-    refusal("other material later", MaterialMismatch, deliver, key, near, trial.subject.wrapping)
+    refusal("other material later", MaterialMismatch, send, wrap(given, near), given.token)
     require(key.describe().state == "PENDING_IMPORT", "the refused material has changed the state")
-    deliver(key, material, trial.subject.wrapping)
+    fresh = deliver(key, material, trial.subject.wrapping)
     require(key.decrypt(sealed) == SECRET, "another plaintext came out")
+    refusal("other material anew", MaterialMismatch, send, wrap(fresh, near), fresh.token)
 
 
 @law(
@@ -149,18 +150,17 @@ def other_material(trial: Trial) -> None:
 def zeros(trial: Trial) -> None:
     """What strips them has another key, and says nothing."""
     size = TRAITS[trial.kind.spec].bits // 8
-    for material, stripped in (
-        (b"\0\0" + b"\x17" * (size - 2), b"\x17" * (size - 2) + b"\0\0"),
-        (b"\x04\0" + b"\x17" * (size - 4) + b"\0\0", b"\0\0\x04\0" + b"\x17" * (size - 4)),
-    ):
-        key = trial.fresh(Origin.EXTERNAL)
-        deliver(key, material, trial.subject.wrapping)
-        sealed = key.encrypt(SECRET)
-        refusal(
-            "shifted material", MaterialMismatch, deliver, key, stripped, trial.subject.wrapping
-        )
-        deliver(key, material, trial.subject.wrapping)
-        require(key.decrypt(sealed) == SECRET, "another plaintext came out")
+    material = b"\0\0\x04" + b"\x17" * (size - 5) + b"\0\0"
+    key = trial.fresh(Origin.EXTERNAL)
+    given = deliver(key, material, trial.subject.wrapping)
+    sealed, send = key.encrypt(SECRET), key.import_material
+    for stripped in (material.lstrip(b"\0"), material.rstrip(b"\0"), material.strip(b"\0")):
+        for shifted in (stripped.ljust(size, b"\0"), stripped.rjust(size, b"\0")):
+            if shifted != material:
+                what = "material with its zeros elsewhere"
+                refusal(what, MaterialMismatch, send, wrap(given, shifted), given.token)
+    send(wrap(given, material), given.token)
+    require(key.decrypt(sealed) == SECRET, "another plaintext came out")
 
 
 @law(

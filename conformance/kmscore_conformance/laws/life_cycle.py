@@ -279,6 +279,29 @@ def archive(trial: Trial) -> None:
     require(key.decrypt(key.encrypt(SECRET)) == SECRET, "another plaintext came out")
 
 
+@law(
+    "life.failure-forgotten",
+    "What failed is tried anew: a refusal is not remembered when its reason is gone.",
+    Layer.LIFE_CYCLE,
+    SYMMETRIC,
+)
+def failure_forgotten(trial: Trial) -> None:
+    """A cache that keeps failures turns a moment's trouble into an outage."""
+    key = trial.fresh()
+    sealed = key.encrypt(SECRET, context={"a": "b"})
+    refusal("another context", CiphertextInvalid, key.decrypt, sealed, context={"a": "c"})
+    require(key.decrypt(sealed, context={"a": "b"}) == SECRET, "another plaintext came out")
+    key.disable()
+    refusal("a disabled key", KeyStateError, key.decrypt, sealed, context={"a": "b"})
+    key.enable()
+    require(key.decrypt(sealed, context={"a": "b"}) == SECRET, "another plaintext came out")
+    if Feature.ALIASES in trial.subject.capabilities.features:
+        name = _name("later")
+        refusal("an alias of no key yet", KeyNotFound, trial.kms.key, name)
+        made = trial.subject.fresh(trial.kind, Origin.GENERATED, name)
+        require(trial.kms.key(name).key_id == made.key_id, "the alias is another key's")
+
+
 # --- Names -------------------------------------------------------------------------------------
 
 

@@ -81,17 +81,17 @@ def _of_other(trial: Trial) -> tuple[Key, Key]:
         raise Inapplicable(f"{trial.other.name} imports no {kind.spec} keys")
     require_portable(trial.subject, kind)
     require_portable(trial.other, there)
-    place = (trial.subject.name, trial.other.name, kind.spec)
-    made = trial.session.twins.get(place)
-    if made is None:
-        material = b"\0\x80" + os.urandom(TRAITS[kind.spec].bits // 8 - 4) + b"\x80\0"
-        one = trial.subject.fresh(kind, Origin.EXTERNAL)
-        two = trial.other.fresh(there, Origin.EXTERNAL)
-        deliver(one, material, trial.subject.wrapping)
-        deliver(two, material, trial.other.wrapping)
-        made = (one, two)
-        trial.session.twins[place] = made
-    return made
+    return _twin(trial, trial.subject, kind), _twin(trial, trial.other, there)
+
+
+def _twin(trial: Trial, subject: Subject, kind: KeyKind) -> Key:
+    """The provider's key with the material that all providers of this run get."""
+    twins = trial.session.twins
+    if (subject.name, kind.spec) not in twins:
+        key = subject.fresh(kind, Origin.EXTERNAL)
+        deliver(key, trial.session.common_material(kind.spec), subject.wrapping)
+        twins[subject.name, kind.spec] = key
+    return twins[subject.name, kind.spec]
 
 
 @law(

@@ -17,7 +17,7 @@ from kmscore_conformance.outcome import Violation
 from kmscore_conformance.owner import wrap
 from kmscore_conformance.scope import EVERY_KIND, ONE_EXTERNAL, SYMMETRIC
 from kmscore_conformance.strategies import flipped
-from kmscore_conformance.trial import Trial, refusal, require
+from kmscore_conformance.trial import Trial, refusal, require, told
 
 MARK = b"SECRET-7c1f-plaintext-9a3e"
 CONTEXT = {"purpose": "SECRET-context-value-51d2"}
@@ -35,7 +35,7 @@ def _shows(text: str, *secrets: bytes) -> bool:
     return any(form and form in text for secret in secrets for form in _forms(secret))
 
 
-def _told(error: BaseException) -> str:
+def _everything(error: BaseException) -> str:
     """All that an error can end up saying, its causes and their notes included."""
     parts = traceback.format_exception(error)
     seen: BaseException | None = error
@@ -51,10 +51,10 @@ def _told(error: BaseException) -> str:
 
 
 class _Listener(logging.Handler):
-    """Keeps what anybody logs."""
+    """Keeps what anybody logs; what libraries say to their own developers (DEBUG) aside."""
 
     def __init__(self) -> None:
-        super().__init__(logging.NOTSET)
+        super().__init__(logging.INFO)
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -67,7 +67,7 @@ def _listening() -> Generator[_Listener]:
     listener, root = _Listener(), logging.getLogger()
     level = root.level
     root.addHandler(listener)
-    root.setLevel(logging.DEBUG)
+    root.setLevel(logging.INFO)
     try:
         yield listener
     finally:
@@ -81,7 +81,7 @@ def _provoke(calls: list[Callable[[], Any]]) -> list[str]:
         try:
             call()
         except KmsError as error:
-            said.append(_told(error))
+            said.append(_everything(error))
     return said
 
 
@@ -200,10 +200,10 @@ def uniform(trial: Trial) -> None:
     unnamed: dict[str, str] = {}
     for what, (data, context) in bad.items():
         error = refusal(what, CiphertextInvalid, key.decrypt, data, context=context)
-        named[str(error)] = what
+        named[told(error)] = what
         if what != "another key's ciphertext":
             call = trial.kms.decrypt
             error = refusal(what, CiphertextInvalid, call, data, context=context)
-            unnamed[str(error)] = what
+            unnamed[told(error)] = what
     for said in (named, unnamed):
         require(len(said) == 1, f"told apart: {' / '.join(said.values())}")

@@ -14,6 +14,9 @@ from kmscore_conformance.scope import SYMMETRIC
 from kmscore_conformance.strategies import contexts, flipped, other_contexts, plaintexts
 from kmscore_conformance.trial import Trial, refusal, require
 
+EDGES = (b"\0", b"\0" * 16, b"\0\0 between zeros \0\0", b"\x01", b"\x10" * 16, b"\xff" * 33, b"a\n")
+"""What careless padding, text and C strings lose."""
+
 SECRET = b"the quick brown fox jumps over the lazy dog"
 CONTEXT = {"table": "orders", "row": "17"}
 
@@ -34,6 +37,8 @@ def roundtrip(trial: Trial) -> None:
         sealed = key.encrypt(plaintext, context=context)
         require(key.decrypt(sealed, context=context) == plaintext, "another plaintext came out")
 
+    for plaintext in EDGES:
+        check((plaintext, CONTEXT))
     trial.each(st.tuples(sizes, contexts()), check)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from kmscore_conformance.outcome import FINDINGS, Outcome
+from kmscore_conformance.outcome import Outcome
 
 if TYPE_CHECKING:
     from kmscore_conformance.report.record import Report
@@ -16,7 +16,7 @@ _WIDTH_OF_A_LETTER: Final = 6.6
 def badge(report: Report) -> str:
     """An SVG without outside parts; its title says the same in words."""
     kept = {result.law for result in report.results if result.outcome is Outcome.PASS}
-    broken = {result.law for result in report.results if result.outcome in FINDINGS}
+    broken = {result.law for result in report.results if result.outcome is Outcome.FAIL}
     waived = {result.law for result in report.results if result.outcome is Outcome.WAIVED}
     if not report.ok:
         said = f"{len(broken)} laws broken" if broken else "idle waivers"

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from kmscore_conformance.outcome import FINDINGS, Outcome, Result
+from kmscore_conformance.outcome import Outcome, Result
 
 if TYPE_CHECKING:
     from kmscore_conformance.report.record import Report
@@ -30,8 +30,8 @@ def junit(report: Report) -> bytes:
 
 
 def _suite(root: ET.Element, provider: str, results: list[Result]) -> None:
-    failures = sum(result.outcome in FINDINGS for result in results)
-    skipped = sum(result.outcome not in (*FINDINGS, Outcome.PASS) for result in results)
+    failures = sum(result.outcome is Outcome.FAIL for result in results)
+    skipped = sum(result.outcome not in (Outcome.FAIL, Outcome.PASS) for result in results)
     suite = ET.SubElement(root, "testsuite", name=provider, tests=str(len(results)))
     suite.set("failures", str(failures))
     suite.set("skipped", str(skipped))
@@ -42,7 +42,7 @@ def _suite(root: ET.Element, provider: str, results: list[Result]) -> None:
         case = ET.SubElement(suite, "testcase", classname=result.law, name=_printable(name))
         case.set("time", f"{result.seconds:.3f}")
         text = _printable(f"{result.outcome}: {result.waiver or result.detail}")
-        if result.outcome in FINDINGS:
+        if result.outcome is Outcome.FAIL:
             ET.SubElement(case, "failure", message=text, type=result.outcome.value)
         elif result.outcome is not Outcome.PASS:
             ET.SubElement(case, "skipped", message=text)

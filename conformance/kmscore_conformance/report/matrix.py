@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kmscore_conformance.outcome import FINDINGS, Outcome, Result
+from kmscore_conformance.outcome import Outcome, Result
 
 if TYPE_CHECKING:
     from kmscore_conformance.report.record import Report
@@ -50,6 +50,36 @@ class Cell:
             if self.counts[outcome]:
                 return outcome
         return None
+
+
+class Finding(NamedTuple):
+    """Results of one law that have the same outcome on one provider or pair.
+
+    Attributes:
+        result: The first of them.
+        cases: The cases of all.
+    """
+
+    result: Result
+    cases: tuple[str, ...]
+
+
+class Accepted(NamedTuple):
+    """Results of one provider that were waived for one reason.
+
+    Attributes:
+        provider: The provider.
+        waiver: List, reason and link.
+        laws: Ids of the laws.
+        cases: Their cases.
+        results: How many results.
+    """
+
+    provider: str
+    waiver: str
+    laws: tuple[str, ...]
+    cases: tuple[str, ...]
+    results: int
 
 
 class Matrix:
@@ -119,6 +149,33 @@ class Matrix:
         )
 
     @property
-    def findings(self) -> tuple[Result, ...]:
-        """What was found, and what was waived."""
-        return tuple(each for each in self.results if each.outcome in (*FINDINGS, Outcome.WAIVED))
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found, the worst first, cases of one law together."""
+        together: dict[tuple[str, ...], list[Result]] = {}
+        for outcome in (Outcome.FAIL, Outcome.UNDECLARED):
+            for each in self.results:
+                if each.outcome is outcome:
+                    place = (outcome, each.law, each.provider, each.peer)
+                    together.setdefault(place, []).append(each)
+        return tuple(
+            Finding(group[0], tuple(each.case for each in group if each.case))
+            for group in together.values()
+        )
+
+    @property
+    def waived(self) -> tuple[Accepted, ...]:
+        """What was accepted, results of one provider and one reason together."""
+        together: dict[tuple[str, str], list[Result]] = {}
+        for each in self.results:
+            if each.outcome is Outcome.WAIVED:
+                together.setdefault((each.provider, each.waiver), []).append(each)
+        return tuple(
+            Accepted(
+                provider,
+                waiver,
+                tuple(dict.fromkeys(each.law for each in group)),
+                tuple(dict.fromkeys(each.case for each in group if each.case)),
+                len(group),
+            )
+            for (provider, waiver), group in together.items()
+        )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from kmscore import __version__
 from kmscore.errors import ConfigError
 from kmscore_conformance.law import all_laws
-from kmscore_conformance.outcome import FINDINGS, Outcome, Result
+from kmscore_conformance.outcome import Outcome, Result
 
 if TYPE_CHECKING:
     from kmscore_conformance.session import Session
@@ -76,8 +76,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether the run passes: no finding that is not waived, and no idle waiver."""
-        return not self.idle and not any(result.outcome in FINDINGS for result in self.results)
+        """Whether the run passes: nothing fails that is not waived, and no waiver is idle."""
+        return not self.idle and not self.counts[Outcome.FAIL]
 
     @property
     def counts(self) -> Counter[Outcome]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import tempfile
@@ -63,8 +62,8 @@ def _version() -> str:
         check=False,
         timeout=60,
     ).stdout
-    found = re.match(r"\w+ [\w.]+", said)
-    return found[0] if found else said.strip()
+    # Another make than OpenSSL says its name as well.
+    return " ".join(said.removeprefix("OpenSSL ").split()[: 1 if said.startswith("OpenSSL") else 2])
 
 
 @cache

@@ -1,0 +1,202 @@
+"""Reports: what they say, and that they can be shown to anybody."""
+
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from kmscore_conformance.report import Report, write_matrix, write_report
+from kmscore_conformance.report.badge import badge
+from kmscore_conformance.report.junit import junit
+from kmscore_conformance.report.page import page
+from kmscore_conformance.runner import run_laws
+from kmscore_conformance.session import Session
+from kmscore_conformance.waivers import Waiver, Waivers
+
+from kmscore.errors import ConfigError
+
+
+def xml(text) -> Any:
+    """What we wrote ourselves, parsed."""
+    return ET.fromstring(text)  # noqa: S314
+
+
+LINK = "https://example.com/tickets/3"
+
+
+def says_yes(provider):
+    """A provider whose verify is always True, and whose errors need care in HTML and XML."""
+    provider.verify = lambda *_: True
+    encrypt = provider.encrypt
+
+    def fail(key_id, plaintext, context):
+        if context:
+            raise ValueError("<script>alert('&')</script>\x00\x1b[31m")
+        return encrypt(key_id, plaintext, context)
+
+    provider.encrypt = fail
+    return provider
+
+
+@pytest.fixture
+def bad(subject):
+    """The report of a provider with findings of every kind."""
+    waivers = Waivers([Waiver("known-bug", "sig.other-key", "one", "<b>why</b>", LINK)])
+    laws = ["sig.other-key", "sig.other-message", "sym.context-order", "fault.throttled"]
+    with Session([subject(says_yes)], profile="quick", seed=3, waivers=waivers) as session:
+        return Report.of(session, run_laws(session, laws))
+
+
+@pytest.fixture
+def good(subject):
+    """The report of a sound provider."""
+    with Session([subject()], profile="quick", seed=3) as session:
+        return Report.of(session, run_laws(session, ["sig.other-key", "contract.random"]))
+
+
+class Reader(HTMLParser):
+    """Reads a page as a browser would, and keeps what it finds."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text, self.links = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture
+def read():
+    """Reads a page."""
+
+    def read(text):
+        reader = Reader()
+        reader.feed(text)
+        return reader
+
+    return read
+
+
+def test_a_report_comes_back_as_it_was(bad, tmp_path):
+    """JSON and back, with all results."""
+    write_report(bad, tmp_path)
+    again = Report.load(tmp_path / "report.json")
+    assert again.counts == bad.counts
+    assert [result.place for result in again.results] == [result.place for result in bad.results]
+    assert again.providers == bad.providers
+    assert not again.ok
+
+
+def test_the_json_has_what_is_needed_to_repeat_the_run(bad):
+    """Versions, profile, seed, date, timing; no name of a machine, and no path."""
+    data = bad.as_dict()
+    assert data["seed"] == 3
+    assert data["profile"] == "quick"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", data["began"])
+    assert data["witnesses"]["openssl"]
+    (provider,) = data["providers"]
+    assert provider["role"] == "tested"
+    assert provider["calls"] > 0
+    import platform
+
+    text = json.dumps(data)
+    assert platform.node() not in text
+    assert "/tmp" not in text  # noqa: S108 - where the keystore of this test is
+
+
+def test_the_page_needs_nothing_from_elsewhere(bad, read):
+    """No scripts, pictures, fonts or styles to fetch: it can be mailed and kept."""
+    text = page([bad])
+    reader = read(text)
+    assert not {"script", "img", "link", "iframe", "object"} & set(reader.tags)
+    assert set(reader.links) == {LINK}
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_the_page_shows_what_was_found(bad, read):
+    """The finding with its law, the example that showed it, and the waiver with its link."""
+    text = " ".join(read(page([bad])).text)
+    assert "2 laws not kept: one 2" in text
+    assert "sig.other-message" in text
+    assert "A signature is wrong for every other message." in text
+    assert "the provider finds it right for b'pay 900 to bob'" in text
+    assert "known-bug: <b>why</b> (" in text
+
+
+def test_nothing_that_a_provider_says_becomes_markup(bad):
+    """Text of errors and of waivers is text."""
+    text = page([bad])
+    assert "<b>why" not in text
+    assert "&lt;b&gt;why&lt;/b&gt;" in text
+
+
+def test_the_page_tells_outcomes_without_colours(bad, read):
+    """By signs, and by words for who cannot see them."""
+    text = page([bad])
+    for word in ("pass", "fail", "waived"):
+        assert f'aria-label="{word}"' in text
+    for sign in "✓✗~":
+        assert sign in text
+
+
+def test_the_page_of_a_sound_provider_says_so(good, read):
+    """In its first line."""
+    text = " ".join(read(page([good])).text)
+    assert "✓ one keeps every law that applies" in text
+    assert "Findings" not in text
+
+
+def test_junit_is_xml_whatever_is_in_it(bad):
+    """Control characters are replaced; failures and skips are counted."""
+    (suite,) = xml(junit(bad)).findall("testsuite")
+    assert suite.get("tests") == str(len(bad.results))
+    assert int(suite.get("failures")) == len(suite.findall(".//failure"))
+    assert int(suite.get("skipped")) == len(suite.findall(".//skipped"))
+    assert "time" in suite.attrib
+    assert "hostname" not in suite.attrib
+    messages = " ".join(each.get("message") for each in suite.iter("failure"))
+    assert "the provider finds it right" in messages
+
+
+def test_an_idle_waiver_fails_in_junit(subject):
+    """CI shows it as a failure of its own."""
+    waivers = Waivers([Waiver("future", "contract.random", "one", "why", LINK)])
+    with Session([subject()], profile="quick", waivers=waivers) as session:
+        report = Report.of(session, run_laws(session, ["contract.random"]))
+    failure = xml(junit(report)).find("testsuite[@name='waivers']/testcase/failure")
+    assert failure is not None
+
+
+def test_the_badge_says_it_in_words(good, bad):
+    """Green or red, and readable."""
+    assert "<title>kmscore: 2 laws kept</title>" in badge(good)
+    assert "<title>kmscore: 2 laws broken</title>" in badge(bad)
+    for each in (good, bad):
+        xml(badge(each))
+
+
+def test_in_a_matrix_the_later_result_holds(good, bad, tmp_path):
+    """A provider that was repaired is shown as it is now."""
+    early = Report(
+        {**bad.facts, "began": "2020-01-01T00:00:00Z"},
+        *[getattr(bad, n) for n in bad.__slots__[1:]],
+    )
+    write_matrix([good, early], tmp_path / "m.md")
+    text = (tmp_path / "m.md").read_text()
+    assert "sig.other-key" not in text
+    assert "sig.other-message" in text
+
+
+def test_a_report_of_another_format_is_refused(good, tmp_path):
+    """By a version that does not know it."""
+    data = good.as_dict() | {"format": 2}
+    (tmp_path / "report.json").write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match="another format: 2"):
+        Report.load(tmp_path / "report.json")
