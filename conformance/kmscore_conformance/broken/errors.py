@@ -180,7 +180,7 @@ class SecretInLog(Sound):
 
     def encrypt(self, key_id: str, plaintext: bytes, context: EncryptionContext) -> bytes:
         """And a line in the log."""
-        logging.getLogger("store").debug("encrypt %r", plaintext)
+        logging.getLogger("store").info("encrypt %r", plaintext)
         return super().encrypt(key_id, plaintext, context)
 
 
