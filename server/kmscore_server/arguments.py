@@ -17,8 +17,16 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of an object; of two with one name, others might have seen the other one."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a member comes twice")
+    return found
+
+
 # Made once: json.loads would make a decoder for each body.
-_decode: Final = json.JSONDecoder(parse_constant=_no_constant).decode
+_decode: Final = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_members).decode
 
 
 def parse_json(body: bytes) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from kmscore.errors import ConfigError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from kmscore_server.settings import Settings
 
@@ -122,6 +122,8 @@ def serve(session: Session, **options: Any) -> None:
         return
     ready_file: Path | None = options.pop("ready_file")
     settings = _settings(session, options)
+    if ready_file is not None:
+        _require_folder("ready file", ready_file)
     run(settings, lambda listening: _announce(session, settings, listening, ready_file))
 
 
@@ -209,6 +211,7 @@ def run(settings: Settings, announce: Callable[[socket.socket], None]) -> None:
             lambda place, ready: work(settings, listening, tls, metrics, ready, place),
             grace=settings.grace,
             ready=lambda: announce(listening),
+            ending=listening.close,
         ).run()
 
 
@@ -225,9 +228,13 @@ def _settings(session: Session, options: dict[str, Any]) -> Settings:
     for region in options["regions"]:
         if not _REGION.fullmatch(region):
             raise ConfigError(f"{region!r} is no region", hint="For example: ap-guangzhou")
-    faults = options["faults"]
-    FaultScript(faults)  # a mistake is told before anything starts
+    # Mistakes are told before anything starts.
+    script = FaultScript(options["faults"])
     options["rates"] = parse_rates(options["rates"])
+    _require_actions("--fault", script.actions)
+    _require_actions("--rate-limit", options["rates"])
+    if options["state"] is not None:
+        _require_folder("state file", options["state"])
     if options["owner"] is None:
         del options["owner"]
     return Settings(
@@ -235,6 +242,26 @@ def _settings(session: Session, options: dict[str, Any]) -> Settings:
         provider=session.provider,
         **options,
     )
+
+
+def _require_actions(option: str, names: Iterable[str]) -> None:
+    """Refuse names of actions that there are not: nothing would ever come of them."""
+    from difflib import get_close_matches
+
+    from kmscore_server.actions import ACTIONS
+
+    for name in sorted(names):
+        if name != "*" and name not in ACTIONS:
+            close = get_close_matches(name, ACTIONS, n=1)
+            raise ConfigError(
+                f"{option}: there is no action {name!r}",
+                hint=f"Did you mean {close[0]!r}?" if close else "See the page on what it does",
+            )
+
+
+def _require_folder(what: str, path: Path) -> None:
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"the {what} {path} has no folder to be in", hint="Make the folder first")
 
 
 def _announce(
@@ -247,6 +274,12 @@ def _announce(
     facts = {"url": url, "host": host, "port": port, "pid": os.getpid()}
     if ready_file is not None:
         draft = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
-        draft.write_text(json.dumps(facts) + "\n", encoding="utf-8")
-        draft.replace(ready_file)
+        try:
+            draft.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+            draft.replace(ready_file)
+        except OSError as error:
+            raise ConfigError(
+                f"the ready file {ready_file} cannot be written: {error.strerror}",
+                hint="Check the path and its mode",
+            ) from error
     session.show(facts, f"listening on {url}")

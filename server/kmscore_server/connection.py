@@ -59,7 +59,7 @@ class Desk(Protocol):
         """
         ...
 
-    def refuse(self, error: BadMessage) -> Reply:
+    def refuse(self, error: BadMessage, peer: Connection) -> Reply:
         """The answer to bytes that are no request."""
         ...
 
@@ -110,6 +110,7 @@ class Connection(asyncio.Protocol):
         "_chunks",
         "_closing",
         "_discard",
+        "_ended",
         "_full",
         "_hall",
         "_head",
@@ -133,6 +134,7 @@ class Connection(asyncio.Protocol):
         self._running = False
         self._full = False  # the client does not take what we write
         self._closing = False
+        self._ended = False  # the client sends no more
         self.deadline: float | None = hall.now + hall.timeouts.head
 
     # --- What asyncio calls ------------------------------------------------------------------
@@ -159,7 +161,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool | None:
         """The client sends no more; what it has sent is still answered."""
         if self._answering and self._transport is not None:
-            self._closing = True
+            self._ended = True
             return self._transport.get_extra_info("sslcontext") is None
         return None
 
@@ -194,7 +196,7 @@ class Connection(asyncio.Protocol):
         begun = self._head is not None or bool(self._incoming)
         if begun and not (self._full or self._closing) and self._discard is None:
             error = BadMessage(408, "the request took too long")
-            self._part_with(self._hall.desk.refuse(error), _MOST_DISCARDED)
+            self._part_with(self._hall.desk.refuse(error, self), _MOST_DISCARDED)
         elif self._transport is not None:
             self._transport.abort()
 
@@ -227,11 +229,16 @@ class Connection(asyncio.Protocol):
                 self.deadline = None
                 self._hall.desk.answer(request, self, self._answer)
         except BadMessage as error:
-            self._part_with(self._hall.desk.refuse(error), _MOST_DISCARDED)
+            self._part_with(self._hall.desk.refuse(error, self), _MOST_DISCARDED)
         except TooLarge:
             self._refuse_size()
         finally:
             self._running = False
+        busy = self._answering or self._closing or self._full
+        if self._ended and not busy and self._transport is not None:
+            # What is left, if anything, is a request that will never be whole.
+            self._closing = True
+            self._transport.close()
 
     def _next(self) -> Request | None:
         """The next request, when all of it is there."""
@@ -297,7 +304,8 @@ class Connection(asyncio.Protocol):
             return
         self._write(reply, self._closing or self._hall.stopping)
         if not self._running and not self._closing:
-            self._transport.resume_reading()
+            if not self._ended:
+                self._transport.resume_reading()
             self._go_on()
 
     def _write(self, reply: Reply, close: bool) -> None:

@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -156,6 +157,8 @@ def _permissions(table: Any, where: str, base: Path) -> Rules:
 
 
 def _rules(lists: Mapping[str, Any], name: str, where: str, base: Path) -> tuple[Rule, ...]:
+    from kmscore_server.actions import ACTIONS
+
     place = f"{where} {name}"
     entries: Any = lists.get(name, [])
     if not isinstance(entries, list):
@@ -165,6 +168,12 @@ def _rules(lists: Mapping[str, Any], name: str, where: str, base: Path) -> tuple
         if not isinstance(entry, Mapping):
             raise ConfigError(f"{place} has an entry that is no table")
         values = check(cast("Mapping[str, Any]", entry), RULE, where=place, base=base)
+        for pattern in values["actions"]:
+            if not any(fnmatchcase(action, pattern) for action in ACTIONS):
+                raise ConfigError(
+                    f"{place}: no action is met by {pattern!r}",
+                    hint="Upper and lower case differ; * meets all",
+                )
         rules.append(Rule(tuple(values["actions"]), tuple(values["keys"])))
     return tuple(rules)
 

@@ -48,13 +48,14 @@ class Fault:
     """One line of the script.
 
     Attributes:
+        actions: The actions that it befalls; ``*`` is all of them.
         kind: What goes wrong.
         code: The error code of an ERROR.
         status: The status of a STATUS.
         seconds: The delay of a LATENCY.
     """
 
-    __slots__ = ("_actions", "_left", "_share", "code", "kind", "seconds", "status")
+    __slots__ = ("_left", "_share", "actions", "code", "kind", "seconds", "status")
 
     def __init__(self, text: str) -> None:
         match = _FAULT.fullmatch(text)
@@ -64,7 +65,7 @@ class Fault:
                 hint="For example: 'Encrypt: throttle 30%', '*: drop 5%', '*: lose 2 times', "
                 "'Decrypt: InternalError 5%', 'Decrypt: latency 50ms', 'Encrypt: status 503 once'",
             )
-        self._actions = frozenset(re.split(r"\s*,\s*", match["actions"]))
+        self.actions = frozenset(re.split(r"\s*,\s*", match["actions"]))
         self._share = float(match["percent"]) / 100 if match["percent"] else 1.0
         self._left = _times(match)
         self.code = match["code"] or ""
@@ -82,7 +83,7 @@ class Fault:
 
     def strikes(self, action: str, draw: random.Random) -> bool:
         """Whether it happens to this request."""
-        if action not in self._actions and "*" not in self._actions:
+        if action not in self.actions and "*" not in self.actions:
             return False
         if self._left is not None:
             self._left -= 1
@@ -107,6 +108,11 @@ class FaultScript:
 
     def __bool__(self) -> bool:
         return bool(self._faults)
+
+    @property
+    def actions(self) -> frozenset[str]:
+        """The actions that are named, and perhaps ``*``."""
+        return frozenset(name for fault in self._faults for name in fault.actions)
 
     def strike(self, action: str) -> Iterator[Fault]:
         """What happens to the next request: delays, and at most one other fault at the end."""

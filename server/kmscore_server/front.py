@@ -19,7 +19,7 @@ from kmscore_server.access_log import Entry
 from kmscore_server.api import ApiError, Call
 from kmscore_server.authentication import too_large
 from kmscore_server.faults import FaultKind
-from kmscore_server.message import Reply
+from kmscore_server.message import Head, Reply, Request
 from kmscore_server.metrics import NO_ACTION
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kmscore_server.authentication import Authenticated, Authenticator
     from kmscore_server.connection import Connection
     from kmscore_server.faults import Fault, FaultScript
-    from kmscore_server.message import BadMessage, Head, Request
+    from kmscore_server.message import BadMessage
     from kmscore_server.metrics import Metrics
     from kmscore_server.rates import RateLimiter
 
@@ -41,6 +41,8 @@ VERSION: Final = "2019-01-18"
 
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z0-9]{1,16}){1,3}", re.ASCII)
 _encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_NO_HEAD: Final = Head("", "", "", {}, 0, keep_alive=False)
+"""Of bytes that are no request."""
 _VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
@@ -65,7 +67,10 @@ class _Visit:
     __slots__ = ("action", "began", "done", "peer", "region", "request", "request_id", "secret_id")
 
     def __init__(
-        self, request: Request, peer: Connection, done: Callable[[Reply | None], None]
+        self,
+        request: Request,
+        peer: Connection,
+        done: Callable[[Reply | None], None] = lambda _: None,
     ) -> None:
         self.request = request
         self.peer = peer
@@ -154,16 +159,15 @@ class Front:
         else:
             self._proceed(visit, call, faults)
 
-    def refuse(self, error: BadMessage) -> Reply:
+    def refuse(self, error: BadMessage, peer: Connection) -> Reply:
         """The answer to bytes that are no request."""
-        self._metrics.count(NO_ACTION, "InvalidRequest", 0.0)
         refusal = ApiError("InvalidRequest", f"Bad request: {error.message}.")
-        return Reply(_error(_request_id(), refusal), error.status)
+        visit = _Visit(Request(_NO_HEAD, b""), peer)
+        return self._refusal(visit, refusal)._replace(status=error.status)
 
     def refuse_size(self, head: Head, peer: Connection) -> Reply:
         """The answer to a request whose body is too large."""
-        self._metrics.count(NO_ACTION, "RequestSizeLimitExceeded", 0.0)
-        return Reply(_error(_request_id(), too_large()))
+        return self._refusal(_Visit(Request(head, b""), peer), too_large())
 
     # --- Steps -------------------------------------------------------------------------------
 
@@ -249,13 +253,23 @@ class Front:
 
     def _refuse(self, visit: _Visit, error: ApiError) -> None:
         """Answer what has not come as far as the API."""
+        visit.done(self._refusal(visit, error))
+
+    def _refusal(self, visit: _Visit, error: ApiError) -> Reply:
+        """The answer to what has not come as far as the API, which is recorded."""
         if self._kms.is_audited:
             error = (
                 self._record(visit.action, visit.secret_id, visit.request_id, error.code) or error
             )
-        self._end(visit, error.code, Reply(_error(visit.request_id, error)))
+        self._note(visit, error.code)
+        return Reply(_error(visit.request_id, error))
 
     def _end(self, visit: _Visit, outcome: str, reply: Reply | None) -> None:
+        self._note(visit, outcome)
+        visit.done(reply)
+
+    def _note(self, visit: _Visit, outcome: str) -> None:
+        """Count a request, and write its line."""
         seconds = time.perf_counter() - visit.began
         self._metrics.count(visit.action, outcome, seconds)
         if self._log is not None:
@@ -275,7 +289,6 @@ class Front:
                     round(seconds * 1000, 3),
                 )
             )
-        visit.done(reply)
 
     def _record(self, action: str, caller: str, request_id: str, outcome: str) -> ApiError | None:
         """Tell the audit trail of a request that no provider has told it of.

@@ -30,7 +30,7 @@ class Listener:
     """Serves connections of one listening socket, which several workers may share.
 
     Args:
-        listening: The socket, listening and not blocking.
+        listening: The socket, listening and not blocking; closed when the end begins.
         desk: Answers requests.
         metrics: Counts connections.
         most: Connections at most; further clients wait to be taken in.
@@ -81,6 +81,8 @@ class Listener:
             await stop.wait()
             self._close_door()
             self._take_in_waiting()
+            # Whoever comes now is refused at once; in the queue they would wait for nothing.
+            self._listening.close()
             self.stopping = True
             await self._wind_down(grace)
         finally:

@@ -67,6 +67,7 @@ class Supervisor:
         work: What each does: takes its place, and what to call when it takes connections.
         grace: Seconds that they have to end.
         ready: Called once, when all take connections.
+        ending: Called once, before they are told to end.
     """
 
     def __init__(
@@ -76,11 +77,13 @@ class Supervisor:
         *,
         grace: float,
         ready: Callable[[], None],
+        ending: Callable[[], None],
     ) -> None:
         self._count = count
         self._work = work
         self._grace = grace
         self._tell_ready = ready
+        self._tell_ending = ending
         self._workers: dict[int, _Worker] = {}
         self._deaths: deque[float] = deque()
         self._stopping = False
@@ -186,6 +189,7 @@ class Supervisor:
     def _end(self) -> None:
         """End all workers, gracefully, then by force."""
         self._stopping = True
+        self._tell_ending()
         for pid in self._workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)

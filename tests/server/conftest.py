@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -142,6 +143,10 @@ class Wire:
         if not data:
             raise EOFError(self.incoming)
         self.incoming += data
+
+    def waits(self):
+        """Whether nothing has arrived yet."""
+        return not (self.incoming or select.select([self.socket], [], [], 0)[0])
 
     def answer(self):
         """Receive one whole answer."""

@@ -311,8 +311,10 @@ def test_a_large_index_takes_no_memory(submit):
         b'{"a": ' + b"9" * 5000 + b"}",
         b"[" * 100_000,
         b'{"a":' * 100_000,
+        b'{"KeyId": "a", "KeyId": "b"}',
+        b'{"Tags": [{"TagKey": "a", "TagKey": "b"}]}',
     ],
-    ids=range(12),
+    ids=range(14),
 )
 def test_a_body_that_is_no_json_object_is_refused(authenticate, body):
     """Not by a traceback, and not by a full stack."""

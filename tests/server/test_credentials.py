@@ -72,10 +72,11 @@ def test_a_secrets_file_that_others_can_use_is_refused(read, home):
         ('[permissions.all]\nallow = ["*"]\n' + ONE, "entry that is no table"),
         ('[permissions.all]\nallow = [{ keys = ["*"] }]\n' + ONE, "lacks the key 'actions'"),
         ('[permissions.all]\nallow = "*"\n' + ONE, "is no list"),
+        (ALL.replace('"*"', '"Encrpyt"', 1) + ONE, "no action is met by 'Encrpyt'"),
         ("s3cr3t-inline", "is no TOML"),
         ("\xff", "some.toml"),
     ],
-    ids=range(19),
+    ids=range(20),
 )
 def test_mistakes_are_told_where_they_are(read, text, says):
     """With file and table, and without repeating what may be a secret."""

@@ -91,6 +91,17 @@ def test_a_client_that_stops_sending_still_gets_its_answer(server):
         assert wire.answer().code == "ok"
 
 
+def test_all_that_was_sent_ahead_of_the_end_is_answered(server):
+    """Requests that a client sent before it closed its half of the connection."""
+    with server.wire() as wire:
+        wire.send(server.bytes("CreateKey", {"Alias": "half-closed-1"}))
+        wire.send(server.bytes("CreateKey", {"Alias": "half-closed-2"}))
+        wire.send(server.bytes("ListKeys", {}) + b"POST / HT")
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert [wire.answer().code for _ in range(3)] == ["ok"] * 3
+        assert wire.is_closed()
+
+
 def test_chunks_are_put_together(server, signed):
     """A chunked body, with extensions and trailers, byte by byte and at once; then another one."""
     body = json.dumps(DRAW).encode()

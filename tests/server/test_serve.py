@@ -1,9 +1,11 @@
 """``kmscore serve`` as a process: how it starts, says so, stops, and what it leaves behind."""
 
 import base64
+import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -83,8 +85,12 @@ def test_people_read_a_plain_line(home, command):
         (["--credentials", "cred.toml", "--access-log", "none/log"], 3, "access log"),
         (["--credentials", "cred.toml", "--seed", "none.toml"], 3, "seed"),
         (["--credentials", "none.toml", "--workers", "2"], 3, "none.toml"),
+        (["--credentials", "cred.toml", "--fault", "Encrpyt: drop"], 3, "no action 'Encrpyt'"),
+        (["--credentials", "cred.toml", "--rate-limit", "encrypt: 5"], 3, "no action 'encrypt'"),
+        (["--credentials", "cred.toml", "--ready-file", "none/ready"], 3, "ready file none/ready"),
+        (["--credentials", "cred.toml", "--state", "none/state"], 3, "state file none/state"),
     ],
-    ids=range(16),
+    ids=range(20),
 )
 def test_what_cannot_work_is_told_before_anything_listens(refused, options, code, says):
     """With the exit code of a mistake in configuration or usage."""
@@ -121,6 +127,27 @@ def test_it_finishes_what_it_has_accepted(serve, number, workers):
         assert idle.is_closed()
         slow.send(late[50:])
         assert slow.answer().code == "ok"
+    _, errors = running.process.communicate(timeout=30)
+    assert (running.process.returncode, errors) == (0, b"")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_comes_too_late_is_refused_at_once(serve, workers):
+    """Refused, it can be sent elsewhere; who was let wait and then dropped would not know."""
+    running = serve("--workers", workers, "--fault", "CreateKey: latency 3s")
+    with running.wire() as working, running.wire() as idle:
+        working.send(running.bytes("CreateKey", {"Alias": "at-the-end"}))
+        idle.send(running.bytes("GenerateRandom", DRAW))
+        assert idle.answer().code == "ok"
+        running.process.send_signal(signal.SIGTERM)
+        assert idle.is_closed()
+        turned_away = 0
+        while working.waits() and not turned_away:
+            with socket.socket() as late:
+                late.settimeout(5)
+                turned_away = late.connect_ex(("127.0.0.1", running.port))
+        assert working.waits()  # it was refused while another one was still served
+        assert (errno.errorcode[turned_away], working.answer().code) == ("ECONNREFUSED", "ok")
     _, errors = running.process.communicate(timeout=30)
     assert (running.process.returncode, errors) == (0, b"")
 
@@ -322,6 +349,24 @@ def test_the_audit_log_has_every_request_and_its_caller(serve):
     assert (denied["caller"], denied["operation"]) == ("AKIDreader", "GenerateRandom")
     assert denied["error"] == "UnauthorizedOperation"
     assert events[unknown.response["RequestId"]]
+
+
+def test_what_is_turned_away_at_the_door_is_recorded(serve, home):
+    """Bodies that are too large, and bytes that are no request: in the audit and access log."""
+    running = serve("--access-log", "access.jsonl")
+    refused = {}
+    head = b"POST / HTTP/1.1\r\nHost: a\r\n"
+    for lines in (b"Content-Length: 10485761", b"Content-Length: 1\r\nTransfer-Encoding: chunked"):
+        with running.wire() as wire:
+            wire.send(head + lines + b"\r\n\r\n")
+            answer = wire.answer()
+            refused[answer.response["RequestId"]] = answer.code
+    running.stop()
+    assert sorted(refused.values()) == ["InvalidRequest", "RequestSizeLimitExceeded"]
+    assert {event["request_id"]: event["error"] for event in running.audit} == refused
+    visits = [json.loads(line) for line in (home / "access.jsonl").read_text().splitlines()]
+    assert {visit["request_id"]: visit["outcome"] for visit in visits} == refused
+    assert {visit["peer"] for visit in visits} == {"127.0.0.1"}
 
 
 def test_nothing_is_done_unrecorded_when_the_audit_log_must_be_complete(serve, home):

@@ -172,7 +172,7 @@ class Echo:
         size = 40_000_000 if request.head.path == "/large" else 4
         done(Reply(b"x" * size))
 
-    def refuse(self, error):
+    def refuse(self, error, peer):
         """Say the status."""
         return Reply(b"", error.status)
 
