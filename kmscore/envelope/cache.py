@@ -8,6 +8,7 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from kmscore.envelope.recipients import Materials, Opener, Source, make_materials, open_materials
@@ -100,9 +101,10 @@ class DataKeyCache(Source):
         if size is None or size > self._max_bytes:
             return make_materials(keys, context)
         names = tuple([(key.provider_name, key.key_id) for key in keys])
-        return self._lend(
-            (names, suite.number, context.items), size, lambda: make_materials(keys, context)
+        data_key, lent = self._lend(
+            (names, suite.number, context.items), size, partial(make_materials, keys, context)
         )
+        return Materials(data_key, lent.recipients)
 
     def open(
         self,
@@ -113,12 +115,10 @@ class DataKeyCache(Source):
         """A data key for reading, remembered or fetched; the copy is the caller's to wipe."""
         known = tuple(recipients)
 
-        def fetch() -> Materials:
-            return Materials(open_materials(known, openers, context), known)
-
         # Reading has no bounds but age: whoever sends messages could wear a data key out.
         names = tuple([_name(opener) for opener in openers])
-        return self._lend((known, names, context.items), None, fetch).data_key
+        fetch = partial(_open, known, openers, context)
+        return self._lend((known, names, context.items), None, fetch)[0]
 
     def clear(self) -> None:
         """Forget and overwrite every data key."""
@@ -144,14 +144,17 @@ class DataKeyCache(Source):
     def __repr__(self) -> str:
         return f"<DataKeyCache with {len(self)} data keys>"
 
-    def _lend(self, place: Hashable, size: int | None, fetch: Callable[[], Materials]) -> Materials:
+    def _lend(
+        self, place: Hashable, size: int | None, fetch: Callable[[], Materials]
+    ) -> tuple[bytearray, Materials]:
+        """A copy of a data key, since it may be wiped while it is used, and what it belongs to."""
         while True:
             with self._lock:
                 entry = self._entries.get(place)
                 if entry is not None:
                     if self._serves(entry, size):
                         self._entries.move_to_end(place)
-                        return self._use(entry, size)
+                        return bytearray(entry.materials.data_key), entry.materials
                     self._forget(place)
                 others = self._fetches.get(place)
                 if others is None:
@@ -163,25 +166,23 @@ class DataKeyCache(Source):
             with self._lock:
                 self._make_room()
                 self._entries[place] = entry
-                return self._use(entry, size)
+                self._serves(entry, size)  # and counts; it was fetched for this message
+                return bytearray(entry.materials.data_key), entry.materials
         finally:
             with self._lock:
                 del self._fetches[place]
             mine.set()
 
     def _serves(self, entry: _Entry, size: int | None) -> bool:
+        """Whether a data key is good for one more message, which then counts as done."""
         if self._monotonic() >= entry.ends:
             return False
-        return size is None or (
-            entry.messages < self._max_messages and entry.bytes + size <= self._max_bytes
-        )
-
-    def _use(self, entry: _Entry, size: int | None) -> Materials:
-        """A copy, since the entry may be wiped while the message is being written."""
         if size is not None:
+            if entry.messages >= self._max_messages or entry.bytes + size > self._max_bytes:
+                return False
             entry.messages += 1
             entry.bytes += size
-        return Materials(bytearray(entry.materials.data_key), entry.materials.recipients)
+        return True
 
     def _make_room(self) -> None:
         now = self._monotonic()
@@ -203,6 +204,14 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def _open(
+    recipients: tuple[EncryptedDataKey, ...],
+    openers: Sequence[Opener],
+    context: EncryptionContext,
+) -> Materials:
+    return Materials(open_materials(recipients, openers, context), recipients)
 
 
 def _name(opener: Opener) -> Hashable:

@@ -15,6 +15,8 @@ from kmscore.errors import IntegrityError
 class AesGcm(FrameCipher):
     """AES-GCM (NIST SP 800-38D), by the one-shot interface, which lets other threads run."""
 
+    __slots__ = ("_cipher",)
+
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
 
@@ -46,6 +48,8 @@ class AesGcm(FrameCipher):
 
 class Sm4Gcm(FrameCipher):
     """SM4-GCM (GM/T 0002-2012, RFC 8998)."""
+
+    __slots__ = ("_key",)
 
     def __init__(self, key: bytes) -> None:
         self._key = SM4(key)

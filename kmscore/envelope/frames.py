@@ -39,6 +39,8 @@ class Body:
         frame_bytes: Content of every frame but the last.
     """
 
+    __slots__ = ("_cipher", "_message_id", "frame_bytes", "sealed_bytes")
+
     def __init__(self, cipher: FrameCipher, message_id: bytes, frame_bytes: int) -> None:
         self._cipher = cipher
         self.frame_bytes = frame_bytes
@@ -152,6 +154,18 @@ class Body:
             raise IntegrityError("the message goes on after its final frame")
         return frames, size
 
+    def open_only(self, sealed: memoryview) -> bytes:
+        """Open a body that is too short for anything but a final frame.
+
+        Raises:
+            IntegrityError: It is cut off, goes on after that frame, or was altered.
+        """
+        try:
+            return self.open_final(1, sealed)
+        except IntegrityError:
+            self.layout(sealed)  # it says more exactly what is missing
+            raise
+
     def regular_frames(self, sealed: memoryview) -> int:
         """How many regular frames there are before the end of the data or the final one."""
         count = 0
@@ -203,10 +217,10 @@ def final_size(prefix: memoryview | bytes, sequence: int, frame_bytes: int) -> i
         IntegrityError: It is not the final frame that belongs here.
     """
     number = sequence.to_bytes(4)
-    iv = b"\x00\x00\x00\x00\x00\x00\x00\x00" + number
-    if bytes(prefix[:-4]) != END + number + iv:
+    given = bytes(prefix)
+    if given[:-4] != END + number + b"\x00\x00\x00\x00\x00\x00\x00\x00" + number:
         raise IntegrityError("the final frame of the message is missing or out of order")
-    size = int.from_bytes(prefix[-4:])
+    size = int.from_bytes(given[-4:])
     if size > frame_bytes:
         raise IntegrityError("the final frame of the message is longer than the others")
     return size

@@ -36,6 +36,9 @@ RESERVED_PREFIX: Final = "aws-crypto-"
 """Context keys that the specification keeps for itself."""
 
 _ZERO_IV: Final = bytes(IV_BYTES)
+_ID: Final = 3
+_MIDDLE: Final = _ID + MESSAGE_ID_BYTES
+"""Where the message id begins and ends, behind version and suite."""
 
 
 class EncryptedDataKey(NamedTuple):
@@ -211,17 +214,9 @@ class _Fields:
         self.place = end
         return piece
 
-    def skip(self, expected: bytes) -> bool:
-        """Pass over exactly these bytes, if they are what comes next."""
-        end = self.place + len(expected)
-        if self._data[self.place : end] != expected:
-            return False
-        self.place = end
-        return True
-
-    def since(self, start: int) -> bytes:
-        """What was taken since then."""
-        return self._data[start : self.place]
+    def taken(self) -> bytes:
+        """What was taken until now."""
+        return self._data[: self.place]
 
     def number(self, size: int) -> int:
         return int.from_bytes(self.take(size))
@@ -248,7 +243,29 @@ def read_header(message: bytes) -> Header:
         Unsupported: It is an envelope of a version or suite that is not read.
         LimitExceeded: Its frames or its context are larger than what is read.
     """
-    fields = _Fields(message)
+    known = _last.known
+    if known is not None and message.startswith(known.start):
+        end = _MIDDLE + len(known.middle)
+        size = end + COMMITMENT_BYTES
+        if message.startswith(known.middle, _MIDDLE) and len(message) >= size + TAG_BYTES:
+            suite, _, context, recipients, frame_bytes, _, _, _ = known.header
+            return Header(
+                suite,
+                message[_ID:_MIDDLE],
+                context,
+                recipients,
+                frame_bytes,
+                message[end:size],
+                message[:size],
+                message[size : size + TAG_BYTES],
+            )
+    header = _read_header(_Fields(message))
+    raw = header.raw
+    _last.known = _Known(raw[:_ID], raw[_MIDDLE:-COMMITMENT_BYTES], header)
+    return header
+
+
+def _read_header(fields: _Fields) -> Header:
     version = fields.number(1)
     if version == 1 and fields.number(1) == 0x80:
         raise Unsupported(
@@ -259,34 +276,6 @@ def read_header(message: bytes) -> Header:
         raise IntegrityError("this is no envelope message")
     suite = suite_of(fields.number(2))
     message_id = fields.take(MESSAGE_ID_BYTES)
-    context, recipients, frame_bytes = _read_middle(fields)
-    commitment = fields.take(COMMITMENT_BYTES)
-    raw = message[: fields.place]
-    tag = fields.take(TAG_BYTES)
-    return Header(suite, message_id, context, recipients, frame_bytes, commitment, raw, tag)
-
-
-_Middle = tuple[EncryptionContext, tuple[EncryptedDataKey, ...], int]
-
-
-class _Last:
-    """The middle of the header that was read last; all messages under one data key share it."""
-
-    __slots__ = ("value",)
-
-    def __init__(self) -> None:
-        self.value: tuple[bytes, _Middle] | None = None
-
-
-_last: Final = _Last()
-
-
-def _read_middle(fields: _Fields) -> _Middle:
-    """What stands between message id and commitment: it says itself where it ends."""
-    known = _last.value
-    if known is not None and fields.skip(known[0]):
-        return known[1]
-    start = fields.place
     context = _read_context(fields.sized())
     count = fields.number(2)
     if not 0 < count <= MAX_RECIPIENTS:
@@ -305,9 +294,34 @@ def _read_middle(fields: _Fields) -> _Middle:
         raise LimitExceeded(
             f"the message has frames of {frame_bytes} bytes", hint=f"At most {MAX_FRAME_BYTES}"
         )
-    middle = (context, recipients, frame_bytes)
-    _last.value = fields.since(start), middle
-    return middle
+    commitment = fields.take(COMMITMENT_BYTES)
+    raw = fields.taken()
+    tag = fields.take(TAG_BYTES)
+    return Header(suite, message_id, context, recipients, frame_bytes, commitment, raw, tag)
+
+
+class _Known(NamedTuple):
+    """A header, with what all messages under its data key share.
+
+    That is what stands before the message id, and between it and the commitment: it says itself
+    where it ends, and is read once.
+    """
+
+    start: bytes
+    middle: bytes
+    header: Header
+
+
+class _Last:
+    """The header that was read last."""
+
+    __slots__ = ("known",)
+
+    def __init__(self) -> None:
+        self.known: _Known | None = None
+
+
+_last: Final = _Last()
 
 
 @lru_cache(maxsize=64)  # as for `context_bytes`; a context is at most 64 KiB, and public

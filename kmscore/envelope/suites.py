@@ -29,6 +29,8 @@ MESSAGE_ID_BYTES: Final = 32
 class FrameCipher(ABC):
     """The cipher of one message, keyed with its message key. Usable from several threads."""
 
+    __slots__ = ()
+
     @abstractmethod
     def seal_into(
         self, iv: bytes, plaintext: memoryview | bytes, aad: bytes, out: memoryview
@@ -60,13 +62,20 @@ class FrameCipher(ABC):
         return bytes(out)
 
 
+Hkdf = Callable[[bytes, bytes | bytearray, bytes, bytes], tuple[bytes, bytes]]
+"""HKDF (RFC 5869), its first block for each of two infos that end with the byte 1.
+
+From a salt of at most one block of the hash, and a secret.
+"""
+
+
 class Suite(NamedTuple):
     """One algorithm suite.
 
     Attributes:
         number: The id in the header.
         name: For people.
-        mac: HMAC of a key and data, with the hash of the key derivation.
+        hkdf: Derives two keys of one block each: see `Hkdf`.
         key_bytes: Length of the message key.
         cipher: Makes the cipher from a message key.
         signed: Whether an ECDSA P-384 signature follows the body.
@@ -74,7 +83,7 @@ class Suite(NamedTuple):
 
     number: int
     name: str
-    mac: Callable[[bytes | bytearray, bytes | bytearray], bytes]
+    hkdf: Hkdf
     key_bytes: int
     cipher: Callable[[bytes], FrameCipher]
     signed: bool = False
@@ -87,33 +96,45 @@ class Suite(NamedTuple):
     def derive(self, data_key: bytes | bytearray, message_id: bytes) -> tuple[bytes, bytes]:
         """The message key, and the commitment to it.
 
-        HKDF (RFC 5869) with the message id as salt: both keys come from one extraction.
+        The message id is the salt, and both keys come from one extraction.
         """
-        extracted = self.mac(message_id, data_key)
-        key = self.mac(extracted, self.number.to_bytes(2) + b"DERIVEKEY\x01")[: self.key_bytes]
-        commitment = self.mac(extracted, b"COMMITKEY\x01")[:COMMITMENT_BYTES]
-        return key, commitment
+        info = self.number.to_bytes(2) + b"DERIVEKEY\x01"
+        key, commitment = self.hkdf(message_id, data_key, info, b"COMMITKEY\x01")
+        return key[: self.key_bytes], commitment[:COMMITMENT_BYTES]
 
 
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
-def _hmac_sha512(key: bytes | bytearray, data: bytes | bytearray) -> bytes:
-    # RFC 2104 for a key of at most one block. `hmac.digest` looks its hash up by name in OpenSSL at
-    # every call: with three of them, that is a quarter of what a small message costs.
-    block = key.ljust(128, b"\x00")
-    return sha512(
-        block.translate(_OUTER) + sha512(block.translate(_INNER) + data).digest()
-    ).digest()
+def _hkdf_sha512(
+    salt: bytes, secret: bytes | bytearray, first: bytes, second: bytes
+) -> tuple[bytes, bytes]:
+    # HMAC (RFC 2104) is written out: `hmac.digest` looks its hash up by name in OpenSSL at every
+    # call, which with three of them is a fifth of what a small message costs.
+    block = salt.ljust(128, b"\x00")
+    inside = sha512(block.translate(_INNER) + secret).digest()
+    block = sha512(block.translate(_OUTER) + inside).digest().ljust(128, b"\x00")
+    inner, outer = block.translate(_INNER), block.translate(_OUTER)
+    return (
+        sha512(outer + sha512(inner + first).digest()).digest(),
+        sha512(outer + sha512(inner + second).digest()).digest(),
+    )
 
 
-def _hmac_sm3(key: bytes | bytearray, data: bytes | bytearray) -> bytes:
+def _hkdf_sm3(
+    salt: bytes, secret: bytes | bytearray, first: bytes, second: bytes
+) -> tuple[bytes, bytes]:
+    extracted = _hmac_sm3(salt, secret)
+    return _hmac_sm3(extracted, first), _hmac_sm3(extracted, second)
+
+
+def _hmac_sm3(key: bytes, data: bytes | bytearray) -> bytes:
     # Not every OpenSSL that `hashlib` was built on has SM3; the one in `cryptography` has.
     from cryptography.hazmat.primitives.hashes import SM3
     from cryptography.hazmat.primitives.hmac import HMAC
 
-    mac = HMAC(bytes(key), SM3())
+    mac = HMAC(key, SM3())
     mac.update(bytes(data))
     return mac.finalize()
 
@@ -134,16 +155,16 @@ def _ciphers() -> tuple[type[AesGcm], type[Sm4Gcm]]:
     return AesGcm, Sm4Gcm
 
 
-AES_256_GCM: Final = Suite(0x0478, "AES_256_GCM_HKDF_SHA512_COMMIT_KEY", _hmac_sha512, 32, _aes_gcm)
+AES_256_GCM: Final = Suite(0x0478, "AES_256_GCM_HKDF_SHA512_COMMIT_KEY", _hkdf_sha512, 32, _aes_gcm)
 AES_256_GCM_SIGNED: Final = Suite(
     0x0578,
     "AES_256_GCM_HKDF_SHA512_COMMIT_KEY_ECDSA_P384",
-    _hmac_sha512,
+    _hkdf_sha512,
     32,
     _aes_gcm,
     signed=True,
 )
-SM4_GCM: Final = Suite(0x8478, "SM4_GCM_HKDF_SM3_COMMIT_KEY", _hmac_sm3, 16, _sm4_gcm)
+SM4_GCM: Final = Suite(0x8478, "SM4_GCM_HKDF_SM3_COMMIT_KEY", _hkdf_sm3, 16, _sm4_gcm)
 
 SUITES: Final = {suite.number: suite for suite in (AES_256_GCM, AES_256_GCM_SIGNED, SM4_GCM)}
 

@@ -110,9 +110,9 @@ def decrypt(
             return plaintext
         body = open_header(header, source_of(cache), openers, EncryptionContext.of(context))
         sealed = data[header.size :]
+        if len(sealed) <= FINAL_OVERHEAD + body.frame_bytes:
+            return body.open_only(sealed)
         frames, final = body.layout(sealed)
-        if not frames:
-            return body.open_final(1, sealed)
         size = frames * body.frame_bytes + final
         return _filled(size, lambda out: _open(body, frames, sealed, out))
 

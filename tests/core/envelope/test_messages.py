@@ -405,13 +405,15 @@ def test_inspection_and_errors_show_no_secret(key):
     assert repr(entry.materials) == "<Materials for 1 recipients>"
 
 
-@given(st.binary(max_size=64), st.binary(max_size=300))
-def test_keys_are_derived_with_hmac_as_python_knows_it(key, data):
-    """Our few lines of RFC 2104, for every key that can come up."""
+@given(st.binary(max_size=128), st.binary(max_size=300), st.binary(max_size=80))
+def test_keys_are_derived_with_hmac_as_python_knows_it(salt, secret, info):
+    """Our few lines of RFC 2104, for every salt of at most a block."""
     from kmscore.envelope.suites import AES_256_GCM
 
-    assert AES_256_GCM.mac(key, data) == hmac.digest(key, data, "sha512")
-    assert AES_256_GCM.mac(bytearray(key), bytearray(data)) == hmac.digest(key, data, "sha512")
+    extracted = hmac.digest(salt, secret, "sha512")
+    expected = hmac.digest(extracted, info, "sha512"), hmac.digest(extracted, b"2", "sha512")
+    assert AES_256_GCM.hkdf(salt, secret, info, b"2") == expected
+    assert AES_256_GCM.hkdf(salt, bytearray(secret), info, b"2") == expected
 
 
 @pytest.mark.parametrize("suite", ["AES_256_GCM", "SM4_GCM"])
