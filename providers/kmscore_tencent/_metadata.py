@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
+from queue import Empty, SimpleQueue
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -57,6 +59,30 @@ def from_metadata(
 
 
 def _get(url: str, path: str) -> bytes:
+    """What is at a path, in `METADATA_TIMEOUT` altogether.
+
+    Neither looking up a name nor an answer that comes byte by byte can be given a limit, so a
+    thread of its own waits for them, and is left behind when they take too long.
+    """
+    answers: SimpleQueue[bytes | Exception] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(_ask(url, path))
+        except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
+            answers.put(error)
+
+    threading.Thread(target=ask, name="kmscore-metadata", daemon=True).start()
+    try:
+        answer = answers.get(timeout=METADATA_TIMEOUT)
+    except Empty:
+        raise _silent() from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _ask(url: str, path: str) -> bytes:
     # No proxy and no redirect: the machine's identity comes from this host alone.
     address = urlsplit(url)
     connection = HTTPConnection(
@@ -71,6 +97,10 @@ def _get(url: str, path: str) -> bytes:
             raise Unavailable(f"the metadata service answered with HTTP status {answer.status}")
         return answer.read(65536)
     except (HTTPException, OSError) as error:
-        raise Unavailable("the metadata service of this machine does not answer") from error
+        raise _silent() from error
     finally:
         connection.close()
+
+
+def _silent() -> Unavailable:
+    return Unavailable("the metadata service of this machine does not answer")

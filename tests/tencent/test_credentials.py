@@ -1,8 +1,10 @@
 """Where credentials come from, that the right ones win, and that they are renewed in time."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import threading
 import traceback
 
@@ -340,6 +342,32 @@ def test_a_machine_without_metadata_is_told_soon(connect, service, say, monkeypa
     service.always(lambda _: say.STALL)
     with pytest.raises(ConfigError, match="does not answer"):
         connect(credentials="auto", metadata_endpoint=service.url)
+
+
+def test_a_machine_that_answers_byte_by_byte_is_not_waited_for(connect, monkeypatch):
+    """The bound is on the whole answer, not on each piece of it."""
+    monkeypatch.setattr(_metadata, "METADATA_TIMEOUT", 0.2)
+    told = threading.Event()
+
+    def trickle(listening):
+        connection, _ = listening.accept()
+        with connection, contextlib.suppress(ConnectionError):
+            for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nworker":
+                connection.send(bytes([byte]))
+                if told.wait(0.05):
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        machine = threading.Thread(target=trickle, args=(listening,))
+        machine.start()
+        with pytest.raises(ConfigError, match="does not answer"):
+            connect(
+                credentials="auto",
+                metadata_endpoint=f"http://127.0.0.1:{listening.getsockname()[1]}",
+            )
+        assert machine.is_alive()
+        told.set()
+        machine.join()
 
 
 @pytest.mark.parametrize(
