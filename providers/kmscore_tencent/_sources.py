@@ -37,6 +37,12 @@ def from_environment() -> Credentials | None:
     secret_key = os.environ.get("TENCENTCLOUD_SECRET_KEY", "")
     if not secret_id and not secret_key:
         return None
+    for there, missing in (("SECRET_ID", "SECRET_KEY"), ("SECRET_KEY", "SECRET_ID")):
+        if not os.environ.get(f"TENCENTCLOUD_{missing}"):
+            raise ConfigError(
+                f"TENCENTCLOUD_{missing} is not set, though TENCENTCLOUD_{there} is",
+                hint="Set both, or name another source in credentials",
+            )
     tokens = {
         os.environ[name]
         for name in ("TENCENTCLOUD_TOKEN", "TENCENTCLOUD_SECURITY_TOKEN")

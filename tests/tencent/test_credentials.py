@@ -114,11 +114,15 @@ def test_two_different_tokens_in_the_environment_are_an_error(connect, monkeypat
         connect(credentials="env")
 
 
-def test_half_of_the_environment_is_an_error(connect, monkeypatch):
-    """It is not passed over for the next source."""
-    monkeypatch.setenv("TENCENTCLOUD_SECRET_ID", "AKIDenv")
-    with pytest.raises(ConfigError, match="secret key"):
+@pytest.mark.parametrize(
+    ("there", "missing"), [("SECRET_ID", "SECRET_KEY"), ("SECRET_KEY", "SECRET_ID")]
+)
+def test_half_of_the_environment_is_an_error(connect, monkeypatch, there, missing):
+    """It is not passed over for the next source, and the variable that is missing is named."""
+    monkeypatch.setenv(f"TENCENTCLOUD_{there}", "AKIDenv")
+    with pytest.raises(ConfigError, match=f"TENCENTCLOUD_{missing} is not set") as failure:
         connect(credentials="auto")
+    assert "AKIDenv" not in str(failure.value)
 
 
 def test_a_profile(connect, service, used, profile, say):
