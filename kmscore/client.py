@@ -67,13 +67,13 @@ class Kms:
         """Whether a log or a plugin takes notice of what happens."""
         return self._gate.is_watched
 
-    def record(self, event: AuditEvent) -> None:
-        """Tell the audit trail of something that did not reach the provider, such as a refusal.
+    def record(self, *events: AuditEvent) -> None:
+        """Tell the audit trail of what it does not know: refusals, and the events of an errand.
 
         Raises:
             Unavailable: The audit log is to be complete, and cannot be written.
         """
-        self._gate.record(event)
+        self._gate.record(*events)
 
     def health(self) -> Health:
         """Whether the provider can serve now; never raises for that."""

@@ -103,16 +103,17 @@ class Gate:
         """Whether anybody takes notice of events."""
         return self._watched
 
-    def record(self, event: AuditEvent) -> None:
-        """Tell the audit trail of an event.
+    def record(self, *events: AuditEvent) -> None:
+        """Tell the audit trail of events, in one write.
 
         Raises:
             Unavailable: The log is to be complete, and cannot be written.
         """
         if self._hooks is not None:
-            emit(self._hooks, event)
+            for event in events:
+                emit(self._hooks, event)
         if self._log is not None:
-            self._log.append(event)
+            self._log.extend(events)
 
     def close(self) -> None:
         """Let nothing pass any more, and finish the audit log."""
@@ -176,7 +177,10 @@ class Gate:
             context=context_hashes(context) if context else NOTHING,
             caller=errand.caller if errand else "",
         )
-        self.record(event)
+        if errand is not None and errand.held is not None:
+            errand.held.append(event)
+        else:
+            self.record(event)
 
 
 def interface(provider: object, kind: type[Interface], name: str) -> Interface:

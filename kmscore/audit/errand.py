@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from kmscore.audit.event import AuditEvent
 
 
 class Errand:
@@ -13,14 +16,17 @@ class Errand:
         caller: Who asked.
         request_id: The id of the request.
         recorded: Whether an event has told of it.
+        held: Its events, which whoever carries it out will record before it answers; None where
+            each is recorded at once.
     """
 
-    __slots__ = ("caller", "recorded", "request_id")
+    __slots__ = ("caller", "held", "recorded", "request_id")
 
-    def __init__(self, caller: str, request_id: str) -> None:
+    def __init__(self, caller: str, request_id: str, held: list[AuditEvent] | None = None) -> None:
         self.caller = caller
         self.request_id = request_id
         self.recorded = False
+        self.held = held
 
 
 ERRAND: Final[ContextVar[Errand | None]] = ContextVar("kmscore_errand", default=None)

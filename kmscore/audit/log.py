@@ -1,8 +1,9 @@
 """The audit log: appends events to a hash-chained file that threads and processes share.
 
-One ``write`` per event, under a lock on the file: a record survives the death of the process at
-once, and a power failure as soon as the background flusher has called fdatasync. Before it writes,
-an append looks whether the file ends where this process left it, since others write to it, too.
+One ``write`` per event, or for several that come together, under a lock on the file: a record
+survives the death of the process at once, and a power failure as soon as the background flusher has
+called fdatasync. Before it writes, an append looks whether the file ends where this process left
+it, since others write to it, too.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from kmscore.audit.record import (
 from kmscore.errors import ConfigError, IntegrityError, KmsError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from logging import Logger
     from pathlib import Path
 
@@ -100,7 +101,7 @@ class AuditLog:
         _open_logs.add(self)
         try:
             with self._lock:
-                self._extend(None)
+                self._extend(())
         except OSError as error:
             self._fail(error)
         else:
@@ -119,7 +120,7 @@ class AuditLog:
         try:
             fields = event_fields(event)
             with self._lock:
-                self._extend(fields)
+                self._extend((fields,))
         except (OSError, KmsError) as error:
             with self._lock:
                 self.missed += 1
@@ -127,6 +128,34 @@ class AuditLog:
             self._fail(error)
         else:
             self._sync_soon()
+
+    def extend(self, events: Sequence[AuditEvent]) -> None:
+        """Record several events in their order, in one write; otherwise as `append` does.
+
+        Raises:
+            Unavailable: `fail_closed`, and one of the events cannot be recorded.
+        """
+        if not events:
+            return
+        try:
+            fields = [event_fields(event) for event in events]
+            with self._lock:
+                self._extend(fields)
+        except (OSError, KmsError):
+            self._append_each(events)
+        else:
+            self._sync_soon()
+
+    def _append_each(self, events: Sequence[AuditEvent]) -> None:
+        """Record as many events as can be recorded: one may be at fault, or too much for a disk."""
+        failed: Unavailable | None = None
+        for event in events:
+            try:
+                self.append(event)
+            except Unavailable as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     def flush(self) -> None:
         """Wait until every event recorded so far would survive a power failure.
@@ -165,8 +194,8 @@ class AuditLog:
     def __repr__(self) -> str:
         return f"<AuditLog '{self.path}'>"
 
-    def _extend(self, fields: str | None) -> None:
-        """Find the end of the chain, whoever wrote it, and add an event where one is given."""
+    def _extend(self, events: Sequence[str]) -> None:
+        """Find the end of the chain, whoever wrote it, and add events where some are given."""
         if self._closed:
             raise Unavailable("the audit log is closed")
         if self._fail_closed and self._sync_error is not None:
@@ -177,20 +206,24 @@ class AuditLog:
             tip = self._tip
             if tip is None or tip.size != size:
                 tip = self._catch_up(size)
-            if fields is None:
+            if not events:
                 return
             if self._unrecorded:
                 tip = self._note_missed(tip)
-            self._add(tip, fields)
+            self._add(tip, events)
         finally:
             self._file.unlock()
 
-    def _add(self, tip: _Tip, fields: str, before: bytes = b"") -> _Tip:
-        """Write one record after the tip; `before` ends what an unfinished line left."""
-        line, digest = seal_line(self._seal, tip.seq + 1, tip.hash, fields)
-        data = before + line
-        self._file.append(data, tip.size)
-        self._tip = _Tip(tip.size + len(data), tip.seq + 1, digest)
+    def _add(self, tip: _Tip, records: Sequence[str], before: bytes = b"") -> _Tip:
+        """Write records after the tip; `before` ends what an unfinished line left."""
+        size, seq, digest = tip
+        data = before
+        for fields in records:
+            seq += 1
+            line, digest = seal_line(self._seal, seq, digest, fields)
+            data += line
+        self._file.append(data, size)
+        self._tip = _Tip(size + len(data), seq, digest)
         return self._tip
 
     def _catch_up(self, size: int) -> _Tip:
@@ -241,7 +274,7 @@ class AuditLog:
             key_id=self._seal.key_id,
             log_id=os.urandom(16).hex(),
         )
-        tip = self._add(tip, begin)
+        tip = self._add(tip, (begin,))
         self._new_file = True
         return tip
 
@@ -277,11 +310,12 @@ class AuditLog:
             return self._tip
         digest = hashlib.sha256(torn).hexdigest()
         note = note_fields(self._clock(), "torn", bytes=len(torn), sha256=digest)
-        return self._add(tip, note, before=b"\n")
+        return self._add(tip, (note,), before=b"\n")
 
     def _note_missed(self, tip: _Tip) -> _Tip:
         """Record how many events are missing here."""
-        tip = self._add(tip, note_fields(self._clock(), "missed", events=self._unrecorded))
+        note = note_fields(self._clock(), "missed", events=self._unrecorded)
+        tip = self._add(tip, (note,))
         _logger().warning("the audit log %s lacks %d events", self.path, self._unrecorded)
         self._unrecorded = 0
         return tip

@@ -85,6 +85,11 @@ class Hall(Protocol):
     timeouts: Timeouts
     desk: Desk
 
+    @property
+    def count(self) -> int:
+        """Connections that are open."""
+        ...
+
     def enter(self, connection: Connection) -> None:
         """A connection was opened."""
         ...
@@ -190,6 +195,11 @@ class Connection(asyncio.Protocol):
         """Where the client is, for logs."""
         peer = self._transport.get_extra_info("peername") if self._transport is not None else None
         return str(cast("Any", peer)[0]) if isinstance(peer, tuple) else ""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the server has no other connection."""
+        return self._hall.count == 1
 
     def expire(self) -> None:
         """Its time is over."""

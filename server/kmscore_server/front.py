@@ -2,6 +2,9 @@
 
 In this order: method, authentication, version, action, region, parameters, faults, rate; then the
 API, which knows fields, values and states. What fails first is what the client is told.
+
+Requests that are answered in the same turn of the event loop share one write to the audit log, and
+are answered after it: no answer leaves before its event is in the file.
 """
 
 from __future__ import annotations
@@ -14,7 +17,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from kmscore.audit import AuditEvent
 from kmscore.audit.errand import ERRAND, Errand
+from kmscore.audit.event import ERROR, OK
+from kmscore.errors import KmsError
 from kmscore_server.access_log import Entry
 from kmscore_server.api import ApiError, Call
 from kmscore_server.authentication import too_large
@@ -24,7 +30,7 @@ from kmscore_server.metrics import NO_ACTION
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor, Future
 
     from kmscore.client import Kms
@@ -82,6 +88,16 @@ class _Visit:
         self.secret_id = ""
 
 
+class _Done(NamedTuple):
+    """A request that was carried out or refused, and is answered once its events are recorded."""
+
+    visit: _Visit
+    outcome: str
+    body: bytes
+    lose: bool
+    events: Sequence[AuditEvent]
+
+
 class Front:
     """Answers requests.
 
@@ -125,6 +141,7 @@ class Front:
         self._faults = faults
         self._limiter = limiter
         self._log = log
+        self._turn: list[_Done] = []
 
     # --- What connections call ---------------------------------------------------------------
 
@@ -163,11 +180,11 @@ class Front:
         """The answer to bytes that are no request."""
         refusal = ApiError("InvalidRequest", f"Bad request: {error.message}.")
         visit = _Visit(Request(_NO_HEAD, b""), peer)
-        return self._refusal(visit, refusal)._replace(status=error.status)
+        return self._turn_away(visit, refusal)._replace(status=error.status)
 
     def refuse_size(self, head: Head, peer: Connection) -> Reply:
         """The answer to a request whose body is too large."""
-        return self._refusal(_Visit(Request(head, b""), peer), too_large())
+        return self._turn_away(_Visit(Request(head, b""), peer), too_large())
 
     # --- Steps -------------------------------------------------------------------------------
 
@@ -209,7 +226,8 @@ class Front:
 
     def _work(self, visit: _Visit, call: Call, *, lose: bool) -> None:
         if call.action in self._rules.quick:
-            self._finish(visit, *self._carry_out(call), lose=lose)
+            held: list[AuditEvent] = []
+            self._hold(_Done(visit, *self._carry_out(call, held), lose, held))
             return
 
         def finished(future: Future[tuple[str, bytes]]) -> None:
@@ -217,9 +235,15 @@ class Front:
 
         self._executor.submit(self._carry_out, call).add_done_callback(finished)
 
-    def _carry_out(self, call: Call) -> tuple[str, bytes]:
-        """Have the API do it; returns outcome and body. Runs on any thread, and never raises."""
-        errand = Errand(call.caller.secret_id, call.request_id)
+    def _carry_out(self, call: Call, held: list[AuditEvent] | None = None) -> tuple[str, bytes]:
+        """Have the API do it; returns outcome and body. Runs on any thread, and never raises.
+
+        Args:
+            call: The request.
+            held: Takes its events, which are recorded before it is answered; without it they are
+                recorded at once.
+        """
+        errand = Errand(call.caller.secret_id, call.request_id, held)
         token = ERRAND.set(errand)
         try:
             fields = self._api.handle(call)
@@ -235,10 +259,28 @@ class Front:
         finally:
             ERRAND.reset(token)
         if not errand.recorded and self._kms.is_audited:
-            unrecorded = self._record(call.action, errand.caller, call.request_id, outcome)
-            if unrecorded is not None:
-                return unrecorded.code, _error(call.request_id, unrecorded)
+            event = self._event(call.action, errand.caller, call.request_id, outcome)
+            if held is not None:
+                held.append(event)
+            elif not self._record((event,)):
+                return _unrecorded(call.request_id)
         return outcome, body
+
+    def _hold(self, done: _Done) -> None:
+        """Answer when all events of this turn of the event loop are recorded."""
+        self._turn.append(done)
+        if done.visit.peer.is_alone or not self._kms.is_audited:
+            self._end_turn()  # there is nobody to share a write with, or no write
+        elif len(self._turn) == 1:
+            self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, []
+        recorded = self._record([event for done in turn for event in done.events])
+        for visit, outcome, body, lose, _ in turn:
+            if not recorded:
+                outcome, body = _unrecorded(visit.request_id)
+            self._finish(visit, outcome, body, lose)
 
     def _later(self, call: Callable[..., None], *arguments: Any) -> None:
         """Call on the thread of the event loop."""
@@ -253,16 +295,17 @@ class Front:
 
     def _refuse(self, visit: _Visit, error: ApiError) -> None:
         """Answer what has not come as far as the API."""
-        visit.done(self._refusal(visit, error))
+        event = self._event(visit.action, visit.secret_id, visit.request_id, error.code)
+        body = _error(visit.request_id, error)
+        self._hold(_Done(visit, error.code, body, False, (event,)))
 
-    def _refusal(self, visit: _Visit, error: ApiError) -> Reply:
-        """The answer to what has not come as far as the API, which is recorded."""
-        if self._kms.is_audited:
-            error = (
-                self._record(visit.action, visit.secret_id, visit.request_id, error.code) or error
-            )
-        self._note(visit, error.code)
-        return Reply(_error(visit.request_id, error))
+    def _turn_away(self, visit: _Visit, error: ApiError) -> Reply:
+        """The answer to what is no whole request, recorded at once."""
+        outcome, body = error.code, _error(visit.request_id, error)
+        if not self._record((self._event(NO_ACTION, "", visit.request_id, outcome),)):
+            outcome, body = _unrecorded(visit.request_id)
+        self._note(visit, outcome)
+        return Reply(body)
 
     def _end(self, visit: _Visit, outcome: str, reply: Reply | None) -> None:
         self._note(visit, outcome)
@@ -290,17 +333,9 @@ class Front:
                 )
             )
 
-    def _record(self, action: str, caller: str, request_id: str, outcome: str) -> ApiError | None:
-        """Tell the audit trail of a request that no provider has told it of.
-
-        Returns:
-            The refusal where nothing may happen unrecorded, and it cannot be recorded.
-        """
-        from kmscore.audit import AuditEvent
-        from kmscore.audit.event import ERROR, OK
-        from kmscore.errors import KmsError
-
-        event = AuditEvent(
+    def _event(self, action: str, caller: str, request_id: str, outcome: str) -> AuditEvent:
+        """What the audit trail is told of a request that no provider has told it of."""
+        return AuditEvent(
             time=self._clock(),
             provider=self._kms.name,
             operation=action,
@@ -310,11 +345,17 @@ class Front:
             request_id=request_id,
             caller=caller,
         )
+
+    def _record(self, events: Sequence[AuditEvent]) -> bool:
+        """Whether events are recorded, or may go unrecorded."""
         try:
-            self._kms.record(event)
+            self._kms.record(*events)
         except KmsError:
-            return ApiError("InternalError", "The request cannot be recorded.")
-        return None
+            return False
+        except Exception as error:  # noqa: BLE001 - nor may it end the others' turn
+            _defect(error)
+            return False
+        return True
 
     # --- Health and metrics ------------------------------------------------------------------
 
@@ -353,6 +394,12 @@ def _error(request_id: str, error: ApiError) -> bytes:
         "RequestId": request_id,
     }
     return _encode({"Response": fields}).encode("ascii")
+
+
+def _unrecorded(request_id: str) -> tuple[str, bytes]:
+    """Outcome and body where nothing may happen unrecorded, and it cannot be recorded."""
+    refusal = ApiError("InternalError", "The request cannot be recorded.")
+    return refusal.code, _error(request_id, refusal)
 
 
 def _defect(error: Exception) -> ApiError:

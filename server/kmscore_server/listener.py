@@ -93,6 +93,11 @@ class Listener:
 
     # --- What connections call ---------------------------------------------------------------
 
+    @property
+    def count(self) -> int:
+        """Connections that are open."""
+        return len(self._connections)
+
     def enter(self, connection: Connection) -> None:
         """A connection was opened."""
         self._connections.add(connection)

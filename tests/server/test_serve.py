@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from kmscore.audit import verify_log
+
 DRAW = {"NumberOfBytes": 8}
 ANY = "0.0.0.0"  # noqa: S104 - what must be refused
 
@@ -367,6 +369,29 @@ def test_what_is_turned_away_at_the_door_is_recorded(serve, home):
     visits = [json.loads(line) for line in (home / "access.jsonl").read_text().splitlines()]
     assert {visit["request_id"]: visit["outcome"] for visit in visits} == refused
     assert {visit["peer"] for visit in visits} == {"127.0.0.1"}
+
+
+def test_every_answer_is_recorded_before_it_is_given(serve):
+    """Of many clients at once: who has an answer finds its event in the file, and just one."""
+    running = serve()
+    asked = [
+        running.bytes("GenerateRandom", DRAW),
+        running.bytes("GenerateRandom", DRAW, secret="wrong"),
+        running.bytes("Encrypt", {"KeyId": "no such key", "Plaintext": "eA=="}),
+    ]
+    wires = [running.wire() for _ in range(24)]
+    given = []
+    for _ in range(5):
+        for number, wire in enumerate(wires):
+            wire.send(asked[number % 3])
+        for wire in wires:
+            given.append(wire.answer().response["RequestId"])
+            assert given[-1] in {event["request_id"] for event in running.audit}
+    assert sorted(event["request_id"] for event in running.audit) == sorted(given)
+    for wire in wires:
+        wire.__exit__()
+    running.stop()
+    assert verify_log(running.folder / "audit.jsonl").ok
 
 
 def test_nothing_is_done_unrecorded_when_the_audit_log_must_be_complete(serve, home):

@@ -1,6 +1,8 @@
 """The audit log in trouble: a full disk, a failing disk, and files that somebody alters."""
 
+import contextlib
 import errno
+import json
 import logging
 import os
 
@@ -49,6 +51,38 @@ def test_fail_closed_refuses_to_go_on_with_a_full_disk(path, event, full_disk, r
     report = verify_log(path)
     assert (report.ok, report.records) == (True, 4)
     assert "recorded: 2" in report.warnings[0].text
+
+
+@pytest.mark.parametrize("fail_closed", [False, True])
+def test_of_several_events_those_are_recorded_that_can_be(path, event, full_disk, fail_closed):
+    """Where not all of them fit, the others are missed and counted, and fail_closed refuses."""
+    log = AuditLog(path, fail_closed=fail_closed)
+    log.append(event(0))
+    before = path.stat().st_size
+    log.append(event(1))
+    line = path.stat().st_size - before
+    refusal = pytest.raises(Unavailable) if fail_closed else contextlib.nullcontext()
+    with full_disk(path.stat().st_size + 2 * line + 10), refusal:
+        log.extend([event(number) for number in range(2, 7)])
+    assert log.missed == 3
+    log.append(event(7))
+    log.close()
+    report = verify_log(path)
+    assert (report.ok, report.records) == (True, 7)
+    assert "recorded: 3" in report.warnings[0].text
+
+
+@pytest.mark.parametrize("fail_closed", [False, True])
+def test_one_wrong_event_of_several_takes_no_other_with_it(path, event, fail_closed):
+    """It alone is missed."""
+    log = AuditLog(path, fail_closed=fail_closed)
+    with pytest.raises(Unavailable) if fail_closed else contextlib.nullcontext():
+        log.extend([event(0), event(1, duration="long"), event(2)])
+    log.close()
+    keys = [json.loads(line).get("key") for line in path.read_text().splitlines()]
+    assert log.missed == 1
+    assert [key for key in keys if key] == ["key-0", "key-2"]
+    assert verify_log(path).ok
 
 
 def test_a_disk_that_is_full_from_the_start(path, event, full_disk, caplog):

@@ -260,6 +260,28 @@ def test_threads_share_a_log(path, event):
         assert mine == [f"key-{number}" for number in range(100)]
 
 
+def test_several_events_are_one_write(path, event, monkeypatch):
+    """One chain in their order, between events that come alone; nothing at all writes nothing."""
+    written = []
+    write = os.write
+
+    def watched(fd, data):
+        written.append(data.count(b"\n"))
+        return write(fd, data)
+
+    log = AuditLog(path)
+    monkeypatch.setattr(os, "write", watched)
+    log.append(event(0))
+    log.extend([event(number) for number in range(1, 6)])
+    log.extend([])
+    log.append(event(6))
+    monkeypatch.undo()
+    log.close()
+    assert written == [1, 5, 1]
+    assert [record["key"] for record in lines_of(path)[1:]] == [f"key-{n}" for n in range(7)]
+    assert verify_log(path).ok
+
+
 def test_two_logs_in_one_process_share_a_file(path, event):
     """Two open providers with one configuration write one chain."""
     first, second = AuditLog(path), AuditLog(path)
