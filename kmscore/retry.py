@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from enum import Enum
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar, cast
 
 from kmscore.errors import ConfigError, KmsError, Throttled, Timeout, Unavailable
 
@@ -40,8 +39,15 @@ class Replay(Enum):
         return error.retryable and isinstance(error, self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class _Bounds(NamedTuple):
+    # A dataclass would take longer to make than most modules to load.
+    max_attempts: int
+    initial_delay: float
+    max_delay: float
+    deadline: float
+
+
+class RetryPolicy(_Bounds):
     """How often and how long; the table ``[retry]`` of the configuration.
 
     Attributes:
@@ -55,32 +61,36 @@ class RetryPolicy:
             below 1.
     """
 
-    max_attempts: int = 6
-    initial_delay: float = 0.1
-    max_delay: float = 5.0
-    deadline: float = 30.0
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        for field in fields(self):
+    def __new__(
+        cls,
+        max_attempts: int = 6,
+        initial_delay: float = 0.1,
+        max_delay: float = 5.0,
+        deadline: float = 30.0,
+    ) -> Self:
+        """Check the values; attributes of the class, in their order."""
+        policy = super().__new__(cls, max_attempts, initial_delay, max_delay, deadline)
+        for name, value in policy._asdict().items():
             # Callers without a type checker pass anything at all.
-            value: object = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ConfigError(f"{field.name} of the retry policy is no number")
+                raise ConfigError(f"{name} of the retry policy is no number")
             # Compared, not converted: a whole number may be too large for a float.
             if not 0 <= value <= MAX_VALUE:
                 raise ConfigError(
-                    f"{field.name} of the retry policy is out of range",
+                    f"{name} of the retry policy is out of range",
                     hint=f"Use a number from 0 to {MAX_VALUE}",
                 )
-            if field.name == "max_attempts" and (isinstance(value, float) or value < 1):
+            if name == "max_attempts" and (isinstance(value, float) or value < 1):
                 raise ConfigError(
                     f"max_attempts of the retry policy is {value}",
                     hint="It is a whole number and counts the first attempt: 1 means no retries",
                 )
+        return policy
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """A wait that is about to begin, for who shows or logs it.
 
     Attributes:

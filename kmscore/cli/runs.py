@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import stat
 import sys
@@ -238,6 +237,8 @@ def _make_folder(folder: str, known: set[str]) -> None:
 
 def _expanded(source: str) -> list[str]:
     """The files that a pattern stands for, when there is none of that very name."""
+    import glob
+
     if os.path.lexists(source) or not glob.has_magic(source):
         return [source]
     found = sorted(glob.glob(source, recursive=True))

@@ -31,11 +31,11 @@ from kmscore.envelope.header import (
 )
 from kmscore.envelope.recipients import Materials, Opener, Source, source_of
 from kmscore.envelope.suites import AES_256_GCM, IV_BYTES, MESSAGE_ID_BYTES, Suite, suite_named
-from kmscore.envelope.trailer import Trailer
 from kmscore.errors import CiphertextInvalid, IntegrityError, InvalidRequest, LimitExceeded
 
 if TYPE_CHECKING:
     from kmscore.context import ContextLike
+    from kmscore.envelope.trailer import Trailer
     from kmscore.key import Key
 
 
@@ -265,6 +265,8 @@ class EnvelopeDecryptor:
         self.header = header
         self._body = open_header(header, self._source, self._openers, self._expected)
         if header.suite.signed:
+            from kmscore.envelope.trailer import Trailer
+
             self._trailer = Trailer(header)
             self._trailer.sign_over(header.raw + header.tag)
         del self._held[: header.size]

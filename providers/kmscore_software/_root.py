@@ -7,10 +7,8 @@ HKDF-SHA256 (RFC 5869), one key for each purpose.
 
 from __future__ import annotations
 
-import binascii
 import hmac
 import os
-from base64 import b64decode
 from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag
@@ -180,13 +178,19 @@ def _root_key(root: RootSecret, salt: bytes) -> bytes:
     return Scrypt(salt, KEY_BYTES, SCRYPT_N, SCRYPT_R, SCRYPT_P).derive(root.value)
 
 
+def _from_base64(text: bytes) -> bytes:
+    from base64 import b64decode
+
+    return b64decode(text, validate=True)
+
+
 def _parse_key(secret: bytes, source: str) -> bytes:
     if len(secret) == KEY_BYTES:
         return secret
     text = secret.strip()
     try:
-        key = bytes.fromhex(text.decode()) if len(text) == 64 else b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
+        key = bytes.fromhex(text.decode()) if len(text) == 64 else _from_base64(text)
+    except ValueError:
         key = b""
     if len(key) != KEY_BYTES:
         raise ConfigError(

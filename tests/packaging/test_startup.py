@@ -14,6 +14,8 @@ SDKS = {"tencentcloud", "pkcs11", "gmssl", "requests", "urllib3", "http.client",
 TESTING = {"hypothesis", "pytest", "coverage"}
 EXTRAS = SDKS | TESTING | {"rich"}
 SLOW = EXTRAS | {"asyncio", "email", "importlib.metadata", "platformdirs", "tenacity"}
+NEEDLESS = SLOW | {"base64", "dataclasses", "glob", "json", "logging", "subprocess", "tempfile"}
+"""What one command on one file has no use for."""
 
 
 @pytest.fixture
@@ -54,7 +56,7 @@ def command(*arguments: str) -> str:
 
 def test_what_is_looked_for_could_be_loaded(loaded):
     """Otherwise the tests below would prove nothing."""
-    assert loaded("".join(f"import {name}\n" for name in sorted(SLOW))) >= SLOW
+    assert loaded("".join(f"import {name}\n" for name in sorted(NEEDLESS))) >= NEEDLESS
 
 
 def test_importing_kmscore_loads_none_of_its_dependencies(loaded):
@@ -73,8 +75,22 @@ def test_the_version_is_told_without_the_command_line(loaded):
 def test_a_local_encryption_loads_nothing_heavy(loaded):
     """From the command line, with a configuration that was found in the working directory."""
     loaded(command("keys", "create", "--alias", "a"))
-    assert loaded(command("encrypt", "--key", "a", "-o", "out.kms")) & SLOW == set()
-    assert loaded(command("decrypt", "-i", "out.kms", "-o", "out")) & SLOW == set()
+    assert loaded(command("encrypt", "--key", "a", "-o", "out.kms")) & NEEDLESS == set()
+    assert loaded(command("decrypt", "-i", "out.kms", "-o", "out")) & NEEDLESS == set()
+
+
+def test_an_envelope_loads_nothing_heavy(loaded):
+    """Nor the parts of envelope encryption that files do not need."""
+    loaded(command("keys", "create", "--alias", "a"))
+    loaded(command("envelope", "encrypt", "--key", "a", "-o", "first.kms"))
+    unused = {f"kmscore.envelope.{name}" for name in ("pieces", "reader", "trailer", "whole")}
+    ways = (
+        ("encrypt", "--key", "a", "-i", "first.kms", "-o", "out.kms"),
+        ("decrypt", "-i", "out.kms", "-o", "out"),
+        ("rewrap", "--key", "a", "-i", "first.kms"),
+    )
+    for way in ways:
+        assert loaded(command("envelope", *way)) & (NEEDLESS | unused) == set()
 
 
 def test_a_local_encryption_in_code_loads_nothing_heavy(loaded):
