@@ -1,14 +1,16 @@
 """Regular files in units of 1 MiB, read, enciphered and written at their places by threads.
 
 They never wait for one another, since every unit has its place in both files; each keeps its two
-buffers. The cipher and the system calls let other threads run.
+buffers. The cipher and the system calls let other threads run. Of a large file, one more thread
+brings to the disk what is written.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Final
 
 from kmscore.envelope.frames import (
@@ -25,6 +27,9 @@ UNIT_BYTES: Final = 1 << 20
 
 THREADS: Final = 2
 """More gain nothing: the disk and page faults are the limit, not the cipher."""
+
+SYNC_UNITS: Final = 32
+"""After so many units, what is written is brought to the disk while others are being done."""
 
 Progress = Callable[[int], None]
 """Told how many bytes of plaintext were done since the last time."""
@@ -72,7 +77,9 @@ def seal_file(
 
     if regular:
         frames = min(per_unit, regular)
-        _run(unit, -(-regular // per_unit), frames * step, frames * width, threads, progress)
+        units = -(-regular // per_unit)
+        with _synced(writer, units) as due:
+            _run(unit, units, frames * step, frames * width, threads, due, progress)
     rest = size - regular * step
     plain = memoryview(bytearray(rest + 1))
     if _read_up_to(reader, plain, regular * step) != rest:
@@ -130,7 +137,9 @@ def open_file(
 
     if regular:
         frames = min(per_unit, regular)
-        _run(unit, -(-regular // per_unit), frames * step, frames * width, threads, progress)
+        units = -(-regular // per_unit)
+        with _synced(writer, units) as due:
+            _run(unit, units, frames * step, frames * width, threads, due, progress)
     write_at(writer, memoryview(body.open_final(regular + 1, frame)), regular * step)
     if progress is not None:
         progress(final)
@@ -205,9 +214,13 @@ def _run(
     plain_bytes: int,
     sealed_bytes: int,
     threads: int,
+    due: Callable[[], None],
     progress: Progress | None,
 ) -> None:
-    """Do all units, every worker each n-th of them; the first failure ends the others."""
+    """Do all units, every worker each n-th of them; the first failure ends the others.
+
+    ``due`` is called whenever another `SYNC_UNITS` were done.
+    """
     workers = max(1, min(threads, units))
     failures: list[BaseException] = []
     reporting = threading.Lock()
@@ -220,6 +233,8 @@ def _run(
                     if failures:
                         return
                     done = unit(number, plain_view, sealed_view)
+                    if number % SYNC_UNITS == SYNC_UNITS - 1:
+                        due()
                     if progress is not None:
                         with reporting:
                             progress(done)
@@ -232,6 +247,43 @@ def _run(
     work(0)
     for other in others:
         _join(other, failures)
+    if failures:
+        raise failures[0]
+
+
+@contextmanager
+def _synced(writer: int, units: int) -> Generator[Callable[[], None]]:
+    """Bring a large file to the disk while it is written: in the end little is left to wait for.
+
+    Yields:
+        What asks for it; it does not wait.
+
+    Raises:
+        OSError: The disk failed. The kernel says so once: whoever syncs later is not told.
+    """
+    if units <= SYNC_UNITS:
+        yield lambda: None
+        return
+    due = threading.Event()
+    ended = False
+    failures: list[BaseException] = []
+
+    def sync() -> None:
+        while due.wait() and not ended and not failures:
+            due.clear()
+            try:
+                os.fdatasync(writer)
+            except OSError as error:
+                failures.append(error)
+
+    thread = threading.Thread(target=sync, daemon=True)
+    thread.start()
+    try:
+        yield due.set
+    finally:
+        ended = True
+        due.set()
+        _join(thread, failures)
     if failures:
         raise failures[0]
 

@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from kmscore import envelope
-from kmscore.envelope import Batch, EnvelopeReader, decrypt_file, encrypt_file, rewrap_file
+from kmscore.envelope import Batch, EnvelopeReader, decrypt_file, encrypt_file, rewrap_file, units
 from kmscore.envelope.frames import FRAME_BYTES
 from kmscore.errors import (
     AlreadyExists,
@@ -274,6 +274,24 @@ def test_a_batch_tells_what_could_not_be_published(tmp_path, key, plain):
     assert (target, type(error)) == (str(tmp_path / "one"), AlreadyExists)
     assert (tmp_path / "one").read_text() == "precious"
     assert envelope.decrypt((tmp_path / "two").read_bytes(), key) == plain.read_bytes()
+
+
+@pytest.mark.parametrize("work", [encrypt_file, decrypt_file])
+def test_a_disk_that_fails_in_the_middle_is_told(tmp_path, key, plain, monkeypatch, work):
+    """The kernel tells of it once: to the thread that syncs while the others still write."""
+    encrypt_file(plain, tmp_path / "sealed", key)
+    source = plain if work is encrypt_file else tmp_path / "sealed"
+    synced = threading.Event()
+
+    def broken(handle):
+        synced.set()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", broken)
+    monkeypatch.setattr(units, "SYNC_UNITS", 1)
+    with pytest.raises(InvalidRequest, match="Input/output error"):
+        work(source, tmp_path / "out", key, progress=lambda _: synced.wait(60))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_full_disk_at_the_very_end_leaves_nothing(tmp_path, key, plain, monkeypatch):
