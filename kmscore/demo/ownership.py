@@ -79,7 +79,7 @@ def _import(
     key: Key,
     material: bytes,
     wrapping: WrappingAlgorithm,
-    valid_to: datetime | None = None,
+    lifetime: int | None = None,
 ) -> None:
     from kmscore.public_key import PublicKey
 
@@ -90,6 +90,8 @@ def _import(
     if not outside.encrypt_rsa(public, source, target, _DIGESTS[wrapping]):
         scene.stage.check(f"openssl wrapped the material with {wrapping}", ok=False)
     source.unlink()
+    # Counted from here: on a busy machine openssl alone may take longer.
+    valid_to = None if lifetime is None else datetime.now(UTC) + timedelta(seconds=lifetime)
     key.import_material(target.read_bytes(), parameters.token, valid_to=valid_to)
 
 
@@ -119,7 +121,7 @@ def _expiry(scene: Scene, key: Key, material: bytes, wrapping: WrappingAlgorithm
     if Feature.MATERIAL_EXPIRY not in scene.kms.capabilities.features:
         stage.impossible("material that expires")
         return
-    _import(scene, key, material, wrapping, datetime.now(UTC) + timedelta(seconds=LIFETIME))
+    _import(scene, key, material, wrapping, LIFETIME)
     stage.say(f"imported once more, to expire in {LIFETIME} seconds; waiting")
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:

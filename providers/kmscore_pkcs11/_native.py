@@ -1,8 +1,7 @@
 """Calls of PKCS#11 that python-pkcs11 does not make, on the function list that it uses itself.
 
 It initialises modules without locks although it lets threads run during calls, which crashes
-SoftHSM; it leaks a session for every wrong PIN; it cannot ask whether a login still holds; and it
-believes what a token says about the size of an output, which NSS understates for AES-GCM.
+SoftHSM; it leaks a session for every wrong PIN; and it cannot ask whether a login still holds.
 
 Structures: OASIS PKCS#11 Base Specification 2.40, as packed on Unix.
 """
@@ -11,9 +10,8 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import POINTER, Structure, byref, c_char_p, c_ubyte, c_ulong, c_void_p, sizeof
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from kmscore.ciphertext import NONCE_BYTES, TAG_BYTES
 from kmscore.errors import PluginError
 from kmscore_pkcs11._binding import BINDING
 
@@ -32,6 +30,8 @@ _FUNCTIONS: Final = """
     C_Login C_Logout C_CreateObject C_CopyObject C_DestroyObject C_GetObjectSize
     C_GetAttributeValue C_SetAttributeValue C_FindObjectsInit C_FindObjects C_FindObjectsFinal
     C_EncryptInit C_Encrypt C_EncryptUpdate C_EncryptFinal C_DecryptInit C_Decrypt
+    C_DecryptUpdate C_DecryptFinal C_DigestInit C_Digest C_DigestUpdate C_DigestKey C_DigestFinal
+    C_SignInit C_Sign
 """
 _ORDER: Final = {name: place for place, name in enumerate(_FUNCTIONS.split())}
 """Places of the functions in CK_FUNCTION_LIST."""
@@ -88,21 +88,6 @@ class _Attribute(Structure):
     _fields_ = (("attribute", c_ulong), ("value", c_void_p), ("length", c_ulong))
 
 
-class _Mechanism(Structure):
-    _fields_ = (("mechanism", c_ulong), ("parameter", c_void_p), ("length", c_ulong))
-
-
-class _GcmParams(Structure):
-    _fields_ = (
-        ("iv", c_void_p),
-        ("iv_bytes", c_ulong),
-        ("iv_bits", c_ulong),
-        ("aad", c_char_p),
-        ("aad_bytes", c_ulong),
-        ("tag_bits", c_ulong),
-    )
-
-
 class Native:
     """The functions of one module, called directly.
 
@@ -122,7 +107,7 @@ class Native:
                 hint="Install python-pkcs11 0.10",
             )
         self._list: int = c_void_p.from_address(id(library) + object.__basicsize__).value or 0
-        self._get_session_info = self._function("C_GetSessionInfo", c_ulong, POINTER(_SessionInfo))
+        self._get_session_info = self.function("C_GetSessionInfo", c_ulong, POINTER(_SessionInfo))
 
     def initialise(self, parameters: str) -> None:
         """C_Initialize with locking by the operating system.
@@ -194,24 +179,13 @@ class Native:
             session, handle, ctypes.addressof(attribute), 1
         )
 
-    def gcm(self, session: int) -> Gcm:
-        """AES-GCM on a session."""
-        crypt = (c_ulong, c_char_p, c_ulong, c_void_p, c_void_p)
-        start = (c_ulong, c_void_p, c_ulong)
-        return Gcm(
-            session,
-            self._function("C_EncryptInit", *start),
-            self._function("C_Encrypt", *crypt),
-            self._function("C_DecryptInit", *start),
-            self._function("C_Decrypt", *crypt),
-        )
-
-    def _function(self, name: str, *arguments: Any) -> Any:
+    def function(self, name: str, *arguments: Any) -> Any:
+        """A function by its name, with the types of its arguments; it returns a CK_RV."""
         slot = self._list + _VERSION_BYTES + _ORDER[name] * sizeof(c_void_p)
         return ctypes.CFUNCTYPE(c_ulong, *arguments)(c_void_p.from_address(slot).value or 0)
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        function = self._function(name, *arguments)
+        function = self.function(name, *arguments)
 
         def call(*values: Any) -> None:
             code = function(*values)
@@ -219,115 +193,3 @@ class Native:
                 raise NativeError(code, name)
 
         return call
-
-
-class Gcm:
-    """GCM with nonces of 96 and tags of 128 bits, on one session (SP 800-38D).
-
-    One thread at a time. Structures and buffer are kept, and no call asks for a size first: that
-    makes it quicker than the binding.
-    """
-
-    __slots__ = (
-        "_at_buffer",
-        "_at_length",
-        "_at_mechanism",
-        "_buffer",
-        "_decrypt",
-        "_decrypt_init",
-        "_encrypt",
-        "_encrypt_init",
-        "_length",
-        "_mechanism",
-        "_nonce",
-        "_params",
-        "_session",
-        "_size",
-    )
-
-    def __init__(
-        self, session: int, encrypt_init: Any, encrypt: Any, decrypt_init: Any, decrypt: Any
-    ) -> None:
-        self._session = session
-        self._encrypt_init, self._encrypt = encrypt_init, encrypt
-        self._decrypt_init, self._decrypt = decrypt_init, decrypt
-        # The token may write into the nonce, so it gets a copy.
-        self._nonce = ctypes.create_string_buffer(NONCE_BYTES)
-        self._params = _GcmParams(
-            iv=ctypes.addressof(self._nonce),
-            iv_bytes=NONCE_BYTES,
-            iv_bits=8 * NONCE_BYTES,
-            tag_bits=8 * TAG_BYTES,
-        )
-        self._mechanism = _Mechanism(
-            parameter=ctypes.addressof(self._params), length=sizeof(_GcmParams)
-        )
-        self._at_mechanism = ctypes.addressof(self._mechanism)
-        self._length = c_ulong()
-        self._at_length = ctypes.addressof(self._length)
-        self._reserve(8192)
-
-    @property
-    def nonce(self) -> bytes:
-        """The nonce after the last call: another one when the token makes its own."""
-        return self._nonce.raw
-
-    def encrypt(self, key: int, mechanism: int, nonce: bytes, data: bytes, aad: bytes) -> bytes:
-        """Ciphertext and tag.
-
-        Args:
-            key: The key's handle.
-            mechanism: CKM_AES_GCM, or a vendor's number with the same parameters.
-            nonce: 12 bytes that are never used again with that key.
-            data: Up to 65536 bytes.
-            aad: What is authenticated besides, not empty.
-
-        Raises:
-            NativeError: The token fails; the session must not be used again.
-        """
-        self._start(self._encrypt_init, "C_EncryptInit", key, mechanism, nonce, aad)
-        size = self._finish(self._encrypt, "C_Encrypt", data)
-        return self._output(size)
-
-    def decrypt(self, key: int, mechanism: int, nonce: bytes, data: bytes, aad: bytes) -> bytes:
-        """The plaintext of a ciphertext with its tag; arguments as in `encrypt`.
-
-        Raises:
-            NativeError: The token fails, or the tag is wrong; the session must not be used again.
-        """
-        self._start(self._decrypt_init, "C_DecryptInit", key, mechanism, nonce, aad)
-        size = self._finish(self._decrypt, "C_Decrypt", data)
-        plaintext = self._output(size)
-        ctypes.memset(self._buffer, 0, size)
-        return plaintext
-
-    def _start(
-        self, init: Any, name: str, key: int, mechanism: int, nonce: bytes, aad: bytes
-    ) -> None:
-        self._nonce.raw = nonce
-        params = self._params
-        params.aad = aad
-        params.aad_bytes = len(aad)
-        self._mechanism.mechanism = mechanism
-        code = init(self._session, self._at_mechanism, key)
-        if code:
-            raise NativeError(code, name)
-
-    def _finish(self, call: Any, name: str, data: bytes) -> int:
-        size = len(data)
-        if size + 64 > self._size:
-            self._reserve(size + 64)
-        self._length.value = self._size
-        code = call(self._session, data, size, self._at_buffer, self._at_length)
-        if code:
-            raise NativeError(code, name)
-        return self._length.value
-
-    def _output(self, size: int) -> bytes:
-        output: Any = self._buffer[:size]
-        return cast("bytes", output)
-
-    def _reserve(self, size: int) -> None:
-        self._size = size
-        self._buffer = ctypes.create_string_buffer(size)
-        self._at_buffer = ctypes.addressof(self._buffer)

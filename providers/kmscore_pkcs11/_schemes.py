@@ -7,6 +7,7 @@ SoftHSM a key on the SM2 curve signs, but with ECDSA.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -28,16 +29,14 @@ class SigningScheme(NamedTuple):
     """How a signature is made.
 
     Attributes:
-        kind: CKA_KEY_TYPE.
         mechanism: The mechanism that signs a digest, or Ed25519's message.
-        parameter: Its parameter.
+        parameter: Its structure, where it has one.
         prefix: What goes before the digest.
         coordinate: Bytes of r and of s where the token returns r ‖ s; 0 where it is done already.
     """
 
-    kind: KeyType
-    mechanism: Mechanism
-    parameter: Any = None
+    mechanism: int
+    parameter: bytes = b""
     prefix: bytes = b""
     coordinate: int = 0
 
@@ -89,14 +88,14 @@ class Schemes(NamedTuple):
 _AES: Final = SecretScheme(KeyType.AES, Mechanism.AES_KEY_GEN, int(Mechanism.AES_GCM))
 _SIGNING: Final = {
     SigningAlgorithm.RSA_PSS_SHA_256: SigningScheme(
-        KeyType.RSA, Mechanism.RSA_PKCS_PSS, (Mechanism.SHA256, MGF.SHA256, 32)
+        int(Mechanism.RSA_PKCS_PSS), struct.pack("@LLL", Mechanism.SHA256, MGF.SHA256, 32)
     ),
     SigningAlgorithm.RSA_PKCS1_SHA_256: SigningScheme(
-        KeyType.RSA, Mechanism.RSA_PKCS, prefix=_DIGEST_INFO_SHA256
+        int(Mechanism.RSA_PKCS), prefix=_DIGEST_INFO_SHA256
     ),
-    SigningAlgorithm.ECDSA_SHA_256: SigningScheme(KeyType.EC, Mechanism.ECDSA, coordinate=32),
-    SigningAlgorithm.ECDSA_SHA_384: SigningScheme(KeyType.EC, Mechanism.ECDSA, coordinate=48),
-    SigningAlgorithm.ED25519: SigningScheme(KeyType.EC_EDWARDS, Mechanism.EDDSA),
+    SigningAlgorithm.ECDSA_SHA_256: SigningScheme(int(Mechanism.ECDSA), coordinate=32),
+    SigningAlgorithm.ECDSA_SHA_384: SigningScheme(int(Mechanism.ECDSA), coordinate=48),
+    SigningAlgorithm.ED25519: SigningScheme(int(Mechanism.EDDSA)),
 }
 STANDARD: Final = Schemes(_SIGNING, {KeySpec.AES_128: _AES, KeySpec.AES_256: _AES}, None)
 """What needs no profile."""
@@ -122,8 +121,7 @@ def schemes_of(sm2: Mapping[str, Any] | None, sm4: Mapping[str, Any] | None) -> 
             SM2CiphertextFormat(sm2["ciphertext"]),
         )
         signing = SigningScheme(
-            kind,
-            _number(Mechanism, sm2["signing"]),
+            sm2["signing"],
             coordinate=32 if sm2["signature"] == "raw" else 0,
         )
         schemes = schemes._replace(

@@ -15,6 +15,7 @@ from kmscore.errors import IntegrityError, KeyNotFound, Unavailable
 from kmscore_pkcs11._binding import BINDING
 from kmscore_pkcs11._errors import code_of
 from kmscore_pkcs11._native import NativeError
+from kmscore_pkcs11._operations import Gcm, Signatures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,17 +64,19 @@ class Session:
         raw: The library's session.
         handles: Handles of keys by their place, shared by the sessions of one login.
         gcm: AES-GCM on this session.
+        signatures: Signatures on this session.
         is_writable: Whether keys may be made with it; such a session is not used twice.
     """
 
-    __slots__ = ("_key", "gcm", "handles", "is_writable", "pool", "raw")
+    __slots__ = ("_key", "gcm", "handles", "is_writable", "pool", "raw", "signatures")
 
     def __init__(self, pool: Pool, raw: Any, native: Native, *, is_writable: bool) -> None:
         self.pool = pool
         self.is_writable = is_writable
         self.raw = raw
         self.handles = pool.handles
-        self.gcm = native.gcm(raw.handle)
+        self.gcm = Gcm(native, raw.handle)
+        self.signatures = Signatures(native, raw.handle)
         self._key = KeyOnSession(raw)
 
     def key(self, handle: int, kind: KeyType) -> Any:

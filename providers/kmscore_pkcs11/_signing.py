@@ -38,13 +38,13 @@ def sign(session: Session, handle: int, scheme: SigningScheme, value: bytes) -> 
         The signature; DER for ECDSA and SM2.
 
     Raises:
-        PKCS11Error: The token does not.
+        NativeError: The token does not.
         InternalError: What it returned is no signature.
     """
-    kind, mechanism, parameter, prefix, coordinate = scheme
+    mechanism, parameter, prefix, coordinate = scheme
     if prefix:
         value = prefix + value
-    raw: bytes = session.key(handle, kind)._sign(value, mechanism, parameter)  # noqa: SLF001
+    raw = session.signatures.sign(handle, mechanism, parameter, value)
     if not coordinate:
         return raw
     if len(raw) != 2 * coordinate:

@@ -15,7 +15,7 @@ from kmscore.algorithms import (
     WrappingAlgorithm,
 )
 from kmscore.capabilities import Capabilities, Feature, KeyKind
-from kmscore.errors import ConfigError
+from kmscore.errors import ConfigError, InvalidRequest
 from kmscore_pkcs11 import _abilities, _uri
 from kmscore_pkcs11._login import Identity
 
@@ -51,7 +51,7 @@ def identity_of(options: Mapping[str, Any]) -> Identity:
     """Which token the options mean.
 
     Raises:
-        ConfigError: They name none, or name it twice, or the URI names more than a token.
+        ConfigError: They name none, or name it twice, or the URI is wrong or names more.
     """
     label, serial, uri = options["token"], options["serial"], options["uri"]
     if uri is None:
@@ -63,7 +63,10 @@ def identity_of(options: Mapping[str, Any]) -> Identity:
         return Identity(label or "", serial or "")
     if label or serial:
         raise ConfigError("uri names the token already", hint="Leave token and serial out")
-    parts = _uri.parse(uri)
+    try:
+        parts = _uri.parse(uri)
+    except InvalidRequest as error:
+        raise ConfigError(error.message, hint=error.hint) from error
     named = {name for name, value in zip(parts._fields, parts, strict=True) if value is not None}
     if not named or not named <= {"token", "serial", "model", "manufacturer"}:
         raise ConfigError(

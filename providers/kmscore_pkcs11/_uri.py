@@ -120,10 +120,10 @@ def parse(uri: str, *, from_configuration: bool = False) -> Pkcs11Uri:
     # RFC 3986, section 3.1: schemes are written in any case.
     if scheme.lower() + colon != SCHEME:
         raise InvalidRequest("this is no PKCS#11 URI", hint="It begins with pkcs11:")
+    _refuse_secrets(rest)
     path, question, query = rest.partition("?")
     found = _attributes(path, ";", _PATH, _PATH_VALUE)
     if question:
-        _refuse_secrets(query)
         found |= _attributes(query, "&", _QUERY, _QUERY_VALUE)
     if not from_configuration and not _QUERY.isdisjoint(found):
         raise ConfigError(
@@ -146,8 +146,9 @@ def build(parts: Pkcs11Uri) -> str:
     return SCHEME + ";".join(path) + ("?" + "&".join(query) if query else "")
 
 
-def _refuse_secrets(query: str) -> None:
-    names = {each.partition("=")[0] for each in query.split("&")}
+def _refuse_secrets(attributes: str) -> None:
+    """Wherever they stand: in front of the ``?`` is where people put them, too."""
+    names = {each.partition("=")[0] for each in re.split("[;?&]", attributes)}
     if "pin-value" in names:
         # Nothing of the URI is repeated: it holds a PIN.
         raise ConfigError(

@@ -35,6 +35,8 @@ def key_ciphertext(kms, key_id):
         ({"uri": "pkcs11:token=kms"}, "names the token already"),
         ({"token": None, "uri": "pkcs11:token=kms;object=a"}, "nothing else"),
         ({"token": None, "uri": "pkcs11:"}, "nothing else"),
+        ({"token": None, "uri": "pkcs11:tokn=kms"}, "attribute that is not known"),
+        ({"token": None, "uri": "pkcs11:token=kms;pin-value=1234567"}, "holds a PIN"),
         ({"token": None, "uri": "pkcs11:token=kms?module-path=/lib/x.so"}, "library or a PIN"),
         ({"module": "/nowhere/module.so"}, "no PKCS#11 module /nowhere/module.so"),
         ({"module": "/bin/sh"}, "is no PKCS#11 module"),

@@ -73,12 +73,12 @@ def test_garbage_is_refused_with_an_error_of_the_tree(text, from_configuration):
     assert parse(build(uri), from_configuration=True) == uri
 
 
-@given(texts(40).filter(lambda pin: len(pin) > 3), st.booleans())
-def test_a_pin_is_refused_and_not_repeated(pin, from_configuration):
-    """Wherever the URI stands: it would be in logs and listings."""
+@given(texts(40).filter(lambda pin: len(pin) > 3), st.booleans(), st.sampled_from("?;"))
+def test_a_pin_is_refused_and_not_repeated(pin, from_configuration, before):
+    """Wherever the URI stands, and wherever in it: it would be in logs and listings."""
     escaped = "".join(f"%{byte:02X}" for byte in pin.encode())
     with pytest.raises(ConfigError, match="pin-value") as caught:
-        parse(f"pkcs11:token=t?pin-value={escaped}", from_configuration=from_configuration)
+        parse(f"pkcs11:token=t{before}pin-value={escaped}", from_configuration=from_configuration)
     assert pin not in caught.value.message
     assert escaped not in str(caught.value)
 
