@@ -1,5 +1,7 @@
 """What `Key` is measured against: bare python-pkcs11 with the same keys, doing the same."""
 
+from typing import Any
+
 from bench.pkcs11 import KILOBYTE, _Bare
 from kmscore import Message
 
@@ -12,4 +14,5 @@ def test_the_peer_of_the_benchmark_makes_signatures_of_the_same_keys(connect, so
     bare = _Bare(kms)
     assert ec.verify(Message(KILOBYTE), bare.ecdsa(ec)())
     assert rsa.verify(Message(KILOBYTE), bare.pss(rsa)(), algorithm="RSA_PSS_SHA_256")
-    assert len(bare.gcm(kms.create_key("AES_256"))()) == 12 + len(KILOBYTE) + 16
+    sealed: Any = bare.gcm(kms.create_key("AES_256"))()
+    assert len(sealed) == 12 + len(KILOBYTE) + 16
