@@ -7,7 +7,6 @@ thread has a connection of its own, and none crosses a fork.
 
 from __future__ import annotations
 
-import itertools
 import os
 import sqlite3
 import threading
@@ -16,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from kmscore.errors import AlreadyExists, IntegrityError, KmsError
+from kmscore.errors import AlreadyExists, ConfigError, IntegrityError, KmsError
 from kmscore.registry.sqlite_file import connect, failure, make_private, roll_back
+from kmscore_server.change_mark import ChangeMark
 
 APPLICATION_ID: Final = 0x6B6D7361
 """``kmsa`` in ASCII: marks the file as ours."""
@@ -134,9 +134,14 @@ class State:
         self.path = path.absolute()
         self._own = threading.local()
         self._inherited: list[_Connection] = []
-        self._numbers = itertools.count()
-        self._generation = 0
+        self._known = -1  # the number of a commit, as the database told it
         make_private(self.path, create=True)
+        try:
+            self._mark = ChangeMark(self.path.with_name(f"{self.path.name}-mark"))
+        except OSError as error:
+            raise ConfigError(
+                f"the mark of {self.path} cannot be made: {error.strerror}"
+            ) from error
         with self.writing() as database:
             if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 for statement in _SCHEMA.split(";"):
@@ -150,20 +155,11 @@ class State:
     # --- Access ------------------------------------------------------------------------------
 
     def generation(self) -> int:
-        """A number that nobody was given before the last change that can be seen now.
-
-        SQLite tells each connection whether others have changed something; its numbers are of no
-        use to any other connection, so that they are turned into one that all threads share.
-        """
-        own = self._connection()
-        try:
-            version: int = own.database.execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
-        if version != own.seen:
-            own.seen = version
-            self._generation = next(self._numbers)
-        return self._generation
+        """The number of the last change that can be seen now, by whichever process."""
+        known = self._known
+        if known != self._mark.get():
+            known = self._known = self.rows("SELECT number FROM changes")[0][0]
+        return known
 
     def rows(self, query: str, *values: Any) -> list[Any]:
         """All rows of a query."""
@@ -179,6 +175,9 @@ class State:
         try:
             database.execute("BEGIN IMMEDIATE")
             yield database
+            database.execute("UPDATE changes SET number = number + 1")
+            number: int = database.execute("SELECT number FROM changes").fetchone()[0]
+            self._mark.put(number)
             database.execute("COMMIT")
         except sqlite3.Error as error:
             roll_back(database)
@@ -186,13 +185,11 @@ class State:
         except BaseException:
             roll_back(database)
             raise
-        # SQLite tells a connection nothing of its own changes.
-        self._generation = next(self._numbers)
 
     def touch(self) -> None:
         """Tell the other workers that a key is no longer as they remember it."""
-        with self.writing() as database:
-            database.execute("UPDATE changes SET number = number + 1")
+        with self.writing():
+            pass  # the number of a change is all that it takes
 
     def close(self) -> None:
         """Close this thread's connection; those of other threads close when they end."""
@@ -372,13 +369,11 @@ class _Connection:
     Attributes:
         database: The connection.
         process: The process that opened it.
-        seen: What SQLite last said of the changes of others.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self.database = database
         self.process = os.getpid()
-        self.seen: int | None = None
 
     def close(self) -> None:
         """Close it, in the process that opened it."""

@@ -135,7 +135,9 @@ def host_forms(host: str) -> tuple[str, ...]:
 
 def _signed_lines(fields: dict[str, str], names: list[str]) -> Iterator[str]:
     """The signed fields as lines, in every form that a client may have signed them."""
-    seen: set[str] = set()
+    given = "".join([f"{name}:{fields.get(name, '')}\n" for name in names])
+    yield given  # as nearly all do; the rest is not even made then
+    seen = {given}
     for host in host_forms(fields.get("host", "")):
         lines = "".join(
             f"{name}:{host if name == 'host' else fields.get(name, '')}\n" for name in names

@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kmscore_server.api import ApiError, Call
+from kmscore_server.change_mark import ChangeMark
 from kmscore_server.service import KmsApi, Settings
+from kmscore_server.state import State
 
 import kmscore
 from kmscore.errors import ConfigError, IntegrityError
@@ -64,6 +66,43 @@ def test_a_new_name_counts_in_all_threads_at_once(server, other, alice):
             for thread in (first, second):
                 assert thread.submit(code, key).result() == "UnauthorizedOperation"
             server("UpdateAlias", KeyId=key, Alias=f"not-secret-{key[:8]}")
+
+
+def _die_over_a_change(state):
+    """Begin a change, and end after it was marked and before it is committed."""
+    put = ChangeMark.put
+
+    def put_and_die(mark, number):
+        put(mark, number)
+        os._exit(7)
+
+    pytest.MonkeyPatch().setattr(ChangeMark, "put", put_and_die)
+    state.touch()
+
+
+def test_a_worker_that_died_over_a_change_hides_no_other_one(server, other, alice):
+    """The next change gets the number that its change would have had, and is seen."""
+    alice.denied = {("Encrypt", "secret")}
+    key = server.key("public")
+    other("Encrypt", KeyId=key, Plaintext=SECRET)
+    state = server.api.context.state
+    worker = multiprocessing.get_context("fork").Process(target=_die_over_a_change, args=(state,))
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 7
+    assert other("Encrypt", KeyId=key, Plaintext=SECRET)["KeyId"] == key
+    server("UpdateAlias", KeyId=key, Alias="secret")
+    assert other.code("Encrypt", KeyId=key, Plaintext=SECRET) == "UnauthorizedOperation"
+
+
+def test_a_file_that_is_no_mark_is_left_alone(tmp_path):
+    """The state is then not opened."""
+    mark = tmp_path / "state.db-mark"
+    mark.write_text("somebody's notes")
+    mark.chmod(0o600)
+    with pytest.raises(ConfigError, match="is no mark of a database"):
+        State(tmp_path / "state.db")
+    assert mark.read_text() == "somebody's notes"
 
 
 def test_a_change_between_reading_and_writing_is_not_lost(server, other, monkeypatch):
