@@ -29,9 +29,9 @@ types: $(VENV)/.tools  ## mypy and pyright, both strict
 	$(BIN)/mypy
 	$(BIN)/pyright
 
-pytest: $(VENV)/.tools tokens  ## All tests, with the branches that they reach
+pytest: $(VENV)/.tools $(VENV)/.clients tokens  ## All tests, with the branches that they reach
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n 2 --dist loadfile
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
