@@ -7,6 +7,8 @@ import click
 import pytest
 
 from kmscore.cli.app import COMMANDS, app
+from kmscore.discovery import installed
+from kmscore.plugin import COMMAND_GROUP
 
 PAGE = (Path(__file__).parents[2] / "docs/cli.md").read_text()
 COMMON = {"--config", "--provider", "--json", "--debug", "--input", "--output"}
@@ -16,14 +18,15 @@ def commands(path, command):
     """All commands below one, by their full names."""
     if not isinstance(command, click.Group):
         return {path: command}
-    found: dict[str, click.Command] = {}
+    found: dict[str, click.Command] = {path: command} if command.invoke_without_command else {}
     for name, sub in command.commands.items():
         found |= commands(f"{path} {name}".strip(), sub)
     return found
 
 
 ALL: dict[str, click.Command] = {}
-for each in COMMANDS:
+OURS = [found.name for found in installed(group=COMMAND_GROUP) if found.distribution == "kmscore"]
+for each in (*COMMANDS, *OURS):
     loaded = app.get_command(click.Context(app), each)
     assert loaded is not None
     ALL |= commands(each, loaded)

@@ -11,17 +11,29 @@ from kmscore.demo import local_server, run_demo
 from kmscore.errors import Unsupported
 
 
-def children() -> list[str]:
-    """Command lines of the processes that this one has started."""
-    found = []
+def started() -> dict[str, str]:
+    """Command lines of the processes that this one has started, by their numbers."""
+    found: dict[str, str] = {}
     for task in Path("/proc/self/task").iterdir():
         for process in (task / "children").read_text().split():
             words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-            found.append(b" ".join(words).decode().strip())
-    return [line for line in found if " serve " in line or line == "sleep 600"]
+            found[process] = b" ".join(words).decode().strip()
+    return found
 
 
-def test_every_job_passes_with_the_cloud_provider_on_a_local_server():
+@pytest.fixture
+def children():
+    """Lists the servers that a test has started; those of other tests may be running as well."""
+    before = set(started())
+
+    def find() -> list[str]:
+        lines = [line for process, line in started().items() if process not in before]
+        return [line for line in lines if " serve " in line or line == "sleep 600"]
+
+    return find
+
+
+def test_every_job_passes_with_the_cloud_provider_on_a_local_server(children):
     """Without any configuration: a server is started, spoken to and stopped."""
     out = io.StringIO()
     assert run_demo(out, provider="cloud-local"), out.getvalue()
@@ -34,7 +46,7 @@ def test_every_job_passes_with_the_cloud_provider_on_a_local_server():
     assert children() == []
 
 
-def test_the_server_keeps_its_secrets_to_itself(tmp_path):
+def test_the_server_keeps_its_secrets_to_itself(tmp_path, children):
     """Not in its arguments, and in files that nobody else may read."""
     with local_server.local_server(tmp_path) as table:
         secrets = [table["credentials"][name]().decode() for name in ("secret_id", "secret_key")]
@@ -47,7 +59,7 @@ def test_the_server_keeps_its_secrets_to_itself(tmp_path):
     assert children() == []
 
 
-def test_the_server_ends_with_a_run_that_breaks_off(tmp_path):
+def test_the_server_ends_with_a_run_that_breaks_off(tmp_path, children):
     """By whatever."""
     with pytest.raises(KeyboardInterrupt), local_server.local_server(tmp_path):
         raise KeyboardInterrupt
@@ -64,7 +76,7 @@ def test_a_server_that_does_not_start_says_why(tmp_path):
     assert "no-such-option" in failure.value.hint
 
 
-def test_a_server_that_never_answers_is_not_waited_for(tmp_path, monkeypatch):
+def test_a_server_that_never_answers_is_not_waited_for(tmp_path, monkeypatch, children):
     """After some seconds it is ended."""
     silent = tmp_path / "silent"
     silent.write_text("#!/bin/sh\nexec sleep 600\n")
@@ -77,7 +89,7 @@ def test_a_server_that_never_answers_is_not_waited_for(tmp_path, monkeypatch):
     assert children() == []
 
 
-def test_a_server_that_does_not_end_is_ended(tmp_path, monkeypatch):
+def test_a_server_that_does_not_end_is_ended(tmp_path, monkeypatch, children):
     """It gets some seconds."""
     deaf = tmp_path / "deaf"
     deaf.write_text(

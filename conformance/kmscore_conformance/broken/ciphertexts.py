@@ -180,16 +180,17 @@ class NonceFixed(Sound):
 
 @animal(
     "nonce-repeated",
-    "Nonces come from 8 values only.",
+    "Nonces come from four values only.",
     "Counters that start again with every process.",
     caught_by="sym.nondeterministic",
+    also="sym.random-seed",
 )
 class NonceRepeated(Sound):
-    """Three bits of it."""
+    """Two bits of it."""
 
     def nonce(self) -> bytes:
-        """12 bytes, of which three bits change."""
-        return bytes([os.urandom(1)[0] & 7]) + bytes(11)
+        """12 bytes, of which two bits change."""
+        return bytes([os.urandom(1)[0] & 3]) + bytes(11)
 
 
 @animal(

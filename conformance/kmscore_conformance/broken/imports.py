@@ -107,7 +107,7 @@ class ForeignTokenAccepted(_Importer):
     "A token is good for one import.",
     "Services that delete the wrapping key after use.",
     caught_by="import.token-again",
-    also="import.disabled fault.import-replayed",
+    also="import.* fault.import-replayed",
 )
 class TokenUsedUp(_Importer):
     """Once."""
