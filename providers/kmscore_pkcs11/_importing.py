@@ -23,7 +23,7 @@ from kmscore.spi import ImportParameters
 from kmscore_pkcs11._errors import LOST
 from kmscore_pkcs11._failures import FAILURES, Doubtful, code_of_failure
 from kmscore_pkcs11._keys import TokenKeys, label_of, try_secret
-from kmscore_pkcs11._objects import generate_pair, read_back
+from kmscore_pkcs11._objects import generate_pair, read_back, remove
 from kmscore_pkcs11._templates import IDENTITY_BYTES, private_key, public_key
 from kmscore_pkcs11._token import Token
 from kmscore_pkcs11._unwrapping import HMAC_LENGTH, VALUE_LEN, check_value, has_length, unwrap
@@ -181,6 +181,8 @@ class Importer:
         template = self._keys.secret_template(record.spec, identity, label, token=True)
 
         def keep(session: Session) -> bytes:
+            # What an earlier try left, if the token was lost after it: two could not be told apart.
+            remove(session, identity)
             handle = session.find((ObjectClass.PRIVATE_KEY, _identity_of(job)))
             key = unwrap(session, handle, job.wrapping, wrapped, template)
             if read_back(key, template):

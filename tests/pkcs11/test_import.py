@@ -212,3 +212,23 @@ def test_the_same_key_on_a_token_and_in_software(kms, tmp_path):
                 assert other.decrypt(fresh.ciphertext, context=context) == bytes(fresh.plaintext)
         with pytest.raises(CiphertextInvalid):
             kms.create_key("AES_256").decrypt(sealed, context=context)
+
+
+def test_a_token_lost_during_an_import_keeps_one_key(connect, token, monkeypatch):
+    """The second try removes what the first one left: two keys of one name could not be used."""
+    from kmscore_pkcs11._native import NativeError
+    from kmscore_pkcs11._objects import read_back
+
+    answers = iter([None, NativeError(0x32, "C_GetAttributeValue")])
+
+    def lost_once(*given):
+        failure = next(answers, None)
+        if failure is not None:
+            raise failure
+        return read_back(*given)
+
+    monkeypatch.setattr("kmscore_pkcs11._importing.read_back", lost_once)
+    kms = connect(token)
+    key = kms.create_key("AES_256", origin="EXTERNAL")
+    send(key, os.urandom(32))
+    assert key.decrypt(key.encrypt(b"x")) == b"x"
