@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
 
 _FILE: Final = click.Path(path_type=Path)
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z0-9]{1,16}){1,3}", re.ASCII)
+_DECADES: Final = 1e9
+"""Seconds, about 32 years: further away there are no times for some parts of a key store."""
+
+
+class _Finite(click.FloatRange):
+    """A range of numbers; ``nan`` is in none, though no comparison keeps it out."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
 
 
 @click.group(invoke_without_command=True, subcommand_metavar="[COMMAND]")
@@ -73,7 +89,7 @@ _REGION: Final = re.compile(r"[a-z]{2}(-[a-z0-9]{1,16}){1,3}", re.ASCII)
     show_default=True,
     help="Regions that there are; the first is that of requests that name none.",
 )
-@click.option("--owner", type=click.IntRange(min=1), help="Account of keys made by others.")
+@click.option("--owner", type=click.IntRange(1, 2**63 - 1), help="Account of keys made by others.")
 @click.option("--state", type=_FILE, metavar="FILE", help="What the API keeps besides the keys.")
 @click.option("--seed", type=_FILE, metavar="FILE", help="Keys to make at the start.")
 @click.option(
@@ -100,12 +116,16 @@ _REGION: Final = re.compile(r"[a-z]{2}(-[a-z0-9]{1,16}){1,3}", re.ASCII)
 )
 @click.option("--fault-seed", type=int, help="Makes the faults the same each time.")
 @click.option(
-    "--clock-offset", type=float, default=0.0, metavar="SECONDS", help="Run the clock ahead."
+    "--clock-offset",
+    type=_Finite(-_DECADES, _DECADES),
+    default=0.0,
+    metavar="SECONDS",
+    help="Run the clock ahead.",
 )
 @click.option("--access-log", metavar="FILE", help="A line of JSON per request; - for stdout.")
 @click.option(
     "--grace",
-    type=click.FloatRange(0, 3600),
+    type=_Finite(0, 3600),
     default=10.0,
     show_default=True,
     metavar="SECONDS",
@@ -144,7 +164,7 @@ def credentials() -> None:
 )
 @click.option("--uin", type=click.IntRange(1, 2**63 - 1), help="The account.")
 @click.option(
-    "--hours", type=click.FloatRange(min=0.001), help="Make it temporary, with a token to send."
+    "--hours", type=_Finite(0.001, _DECADES / 3600), help="Make it temporary, with a token to send."
 )
 @click.option("--seal", "seal_with", metavar="KEY", help="Seal the secret key under this key.")
 @common_options

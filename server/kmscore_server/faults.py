@@ -44,6 +44,10 @@ _FAULT: Final = re.compile(
 )
 
 
+_KINDS: Final = frozenset(FaultKind) - {FaultKind.ERROR}
+"""What no code is called: ``Throttle`` is meant to be ``throttle``."""
+
+
 class Fault:
     """One line of the script.
 
@@ -59,7 +63,8 @@ class Fault:
 
     def __init__(self, text: str) -> None:
         match = _FAULT.fullmatch(text)
-        if match is None or float(match["percent"] or 0) > 100:
+        misspelt = match is not None and (match["code"] or "").lower() in _KINDS
+        if match is None or misspelt or float(match["percent"] or 0) > 100:
             raise ConfigError(
                 f"{text!r} is no fault",
                 hint="For example: 'Encrypt: throttle 30%', '*: drop 5%', '*: lose 2 times', "

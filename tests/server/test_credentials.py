@@ -149,16 +149,24 @@ def test_new_credentials_work_at_once(home, serve, command):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_new_credential_needs_a_permission_that_is_there(home, command):
+@pytest.mark.parametrize(
+    ("option", "value", "code", "says"),
+    [
+        ("--permission", "rooot", 3, b"no permission 'rooot'"),
+        ("--hours", "nan", 2, b"--hours"),
+        ("--hours", "1e12", 2, b"--hours"),
+    ],
+)
+def test_a_new_credential_that_cannot_be_is_refused(home, command, option, value, code, says):
     """And the file stays as it was."""
     before = (home / "cred.toml").read_bytes()
     done = subprocess.run(
-        [command, "serve", "credentials", "new", "cred.toml", "--permission", "rooot"],
+        [command, "serve", "credentials", "new", "cred.toml", option, value],
         cwd=home,
         capture_output=True,
         check=False,
     )
-    assert (done.returncode, b"no permission 'rooot'" in done.stderr) == (3, True)
+    assert (done.returncode, says in done.stderr) == (code, True)
     assert (home / "cred.toml").read_bytes() == before
     assert list(home.glob("AKID*")) == []
 

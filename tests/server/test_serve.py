@@ -91,8 +91,12 @@ def test_people_read_a_plain_line(home, command):
         (["--credentials", "cred.toml", "--rate-limit", "encrypt: 5"], 3, "no action 'encrypt'"),
         (["--credentials", "cred.toml", "--ready-file", "none/ready"], 3, "ready file none/ready"),
         (["--credentials", "cred.toml", "--state", "none/state"], 3, "state file none/state"),
+        (["--credentials", "cred.toml", "--clock-offset", "nan"], 2, "--clock-offset"),
+        (["--credentials", "cred.toml", "--clock-offset", "1e300"], 2, "--clock-offset"),
+        (["--credentials", "cred.toml", "--grace", "nan"], 2, "--grace"),
+        (["--credentials", "cred.toml", "--owner", 2**63], 2, "--owner"),
     ],
-    ids=range(20),
+    ids=range(24),
 )
 def test_what_cannot_work_is_told_before_anything_listens(refused, options, code, says):
     """With the exit code of a mistake in configuration or usage."""

@@ -110,6 +110,7 @@ def test_faults_happen_as_often_as_they_say():
         *("", "Encrypt", "Encrypt:", "Encrypt: explode", "Encrypt: throttle 101%"),
         *("Encrypt: latency", "Encrypt: latency 5", "Encrypt: status 200", "E n: drop"),
         *("Encrypt: drop -1%", "Encrypt: drop often", "*, : drop"),
+        *("Encrypt: Throttle 30%", "Encrypt: Drop"),
     ],
 )
 def test_a_fault_that_is_not_understood_is_refused(text):
