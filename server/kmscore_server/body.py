@@ -11,6 +11,8 @@ from kmscore_server.message import BadMessage
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;[\t\x20-\x7e]*)?")
 _LONGEST_LINE: Final = 256
 _MOST_TRAILERS: Final = 32
+_MOST_CHUNKS: Final = 16_384
+"""Of 640 bytes on average in the longest body: smaller ones are not worth their lines."""
 
 
 class TooLarge(Exception):
@@ -37,6 +39,7 @@ class ChunkedBody:
         self._body = bytearray()
         self._part = _Part.SIZE
         self._missing = 0
+        self._chunks = 0
         self._trailers = 0
 
     @property
@@ -79,6 +82,9 @@ class ChunkedBody:
             match = _CHUNK.fullmatch(line)
             if match is None:
                 raise BadMessage(400, "a chunk of the body has no length")
+            self._chunks += 1
+            if self._chunks > _MOST_CHUNKS:
+                raise BadMessage(400, "the body has too many chunks")
             self._missing = int(match[1], 16)
             if len(self._body) + self._missing > self._limit:
                 raise TooLarge

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _MOST_WAITING: Final = 256 * 1024
 """Bytes that may wait while a request is being answered: further requests, sent ahead."""
+_MOST_AT_ONCE: Final = 8
+"""Requests sent ahead that are answered before other clients have their turn."""
 _MOST_DISCARDED: Final = 8 * MAX_BODY
 """Bytes of a body that is too large that are read, so that its sender comes to see the answer."""
 
@@ -90,6 +92,10 @@ class Hall(Protocol):
         """Connections that are open."""
         ...
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call when everybody has had a turn."""
+        ...
+
     def enter(self, connection: Connection) -> None:
         """A connection was opened."""
         ...
@@ -120,6 +126,7 @@ class Connection(asyncio.Protocol):
         "_hall",
         "_head",
         "_incoming",
+        "_resting",
         "_running",
         "_searched",
         "_transport",
@@ -137,6 +144,7 @@ class Connection(asyncio.Protocol):
         self._discard: int | None = None  # bytes still to be thrown away; then it is closed
         self._answering = False
         self._running = False
+        self._resting = False  # others have their turn, then it goes on
         self._full = False  # the client does not take what we write
         self._closing = False
         self._ended = False  # the client sends no more
@@ -158,14 +166,14 @@ class Connection(asyncio.Protocol):
             self._throw_away(len(data))
             return
         self._incoming = self._incoming + data if self._incoming else data
-        if not self._answering:
+        if not (self._answering or self._resting):
             self._go_on()
         elif len(self._incoming) > _MOST_WAITING and self._transport is not None:
             self._transport.pause_reading()
 
     def eof_received(self) -> bool | None:
         """The client sends no more; what it has sent is still answered."""
-        if self._answering and self._transport is not None:
+        if (self._answering or self._resting) and self._transport is not None:
             self._ended = True
             return self._transport.get_extra_info("sslcontext") is None
         return None
@@ -225,15 +233,20 @@ class Connection(asyncio.Protocol):
     # --- Requests ----------------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        """Answer all requests that are there, until one takes longer."""
-        if self._running:
+        """Answer requests that are there, until one takes longer, or others have their turn."""
+        if self._running or self._resting:
             return
         self._running = True
+        answered = 0
         try:
-            while self._incoming and not (self._answering or self._closing or self._full):
+            while self._incoming and self._serves():
+                if answered == _MOST_AT_ONCE:
+                    self._rest()
+                    return
                 request = self._next()
                 if request is None:
                     break
+                answered += 1
                 self._answering = True
                 self._closing = not request.head.keep_alive
                 self.deadline = None
@@ -244,11 +257,37 @@ class Connection(asyncio.Protocol):
             self._refuse_size()
         finally:
             self._running = False
-        busy = self._answering or self._closing or self._full
-        if self._ended and not busy and self._transport is not None:
+        if self._serves():
+            self._read_on()
+
+    def _serves(self) -> bool:
+        """Whether the next request may be answered now."""
+        if self._answering or self._closing or self._full or self._transport is None:
+            return False
+        # Who has gone is not noticed before something was written.
+        return not self._transport.is_closing()
+
+    def _rest(self) -> None:
+        """Go on when others have had their turn."""
+        self._resting = True
+
+        def go_on() -> None:
+            self._resting = False
+            if self._transport is not None and not self._transport.is_closing():
+                self._go_on()
+
+        self._hall.soon(go_on)
+
+    def _read_on(self) -> None:
+        """Take more in, while there is room for it."""
+        if self._transport is None:
+            return
+        if self._ended:
             # What is left, if anything, is a request that will never be whole.
             self._closing = True
             self._transport.close()
+        elif len(self._incoming) <= _MOST_WAITING:
+            self._transport.resume_reading()
 
     def _next(self) -> Request | None:
         """The next request, when all of it is there."""
@@ -313,9 +352,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self._write(reply, self._closing or self._hall.stopping)
-        if not self._running and not self._closing:
-            if not self._ended:
-                self._transport.resume_reading()
+        if not self._running:
             self._go_on()
 
     def _write(self, reply: Reply, close: bool) -> None:

@@ -13,6 +13,7 @@ from kmscore_server.connection import Connection, Desk, Timeouts
 if TYPE_CHECKING:
     import socket
     import ssl
+    from collections.abc import Callable
 
     from kmscore_server.metrics import Metrics
 
@@ -97,6 +98,10 @@ class Listener:
     def count(self) -> int:
         """Connections that are open."""
         return len(self._connections)
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call when everybody has had a turn."""
+        self._loop.call_soon(call)
 
     def enter(self, connection: Connection) -> None:
         """A connection was opened."""

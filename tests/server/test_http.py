@@ -199,6 +199,15 @@ def test_what_two_programs_could_understand_differently_is_refused(server, data)
         assert wire.is_closed()
 
 
+def test_a_body_in_crumbs_is_refused(server):
+    """Chunks of a byte would cost more to take apart than all the rest of a request."""
+    with server.wire() as wire:
+        wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        wire.send(b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n")
+        answer = wire.answer()
+        assert (answer.status, answer.code) == (400, "InvalidRequest")
+
+
 def test_an_endless_head_is_refused(server):
     """In one line or in many."""
     for part in (b"x" * 4096, b"Name: value\r\n" * 300):

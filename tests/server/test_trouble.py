@@ -187,7 +187,7 @@ def lobby():
     """Runs a listener in a thread, with times that tests can wait for; returns its port."""
     stops = []
 
-    def run(most=10, **seconds):
+    def run(most=10, desk=None, **seconds):
         listening = socket.create_server(("127.0.0.1", 0))
         listening.setblocking(False)
         ready = threading.Event()
@@ -195,7 +195,7 @@ def lobby():
         async def serve():
             stop = asyncio.Event()
             listener = Listener(
-                listening, Echo(), Metrics([]), most=most, timeouts=Timeouts(**seconds)
+                listening, desk or Echo(), Metrics([]), most=most, timeouts=Timeouts(**seconds)
             )
             stops.append((asyncio.get_running_loop(), stop))
             ready.set()
@@ -321,3 +321,67 @@ def test_requests_sent_ahead_without_end_do_not_fill_the_memory(lobby):
             while sent < 200_000_000:
                 sent += client.send((HEAD + b"12345") * 1000)
         assert sent < 200_000_000
+
+
+class Turns(Echo):
+    """Counts answers, and how many there were when others had their turn for the first time."""
+
+    def __init__(self):
+        self.answered = 0
+        self.before_others = 0
+
+    def answer(self, request, peer, done):
+        """Answer at once."""
+        if not self.answered:
+            asyncio.get_running_loop().call_soon(self._look)
+        self.answered += 1
+        super().answer(request, peer, done)
+
+    def _look(self):
+        self.before_others = self.answered
+
+
+def test_requests_sent_ahead_do_not_hold_up_other_clients(lobby):
+    """Each client has its turn, however many requests one of them has sent at once."""
+    desk = Turns()
+    with connect(lobby(desk=desk)) as client:
+        client.sendall((HEAD + b"12345") * 500)
+        answers = b""
+        while answers.count(b"xxxx") < 500:
+            answers += client.recv(65536)
+    assert (desk.answered, desk.before_others < 50) == (500, True), desk.before_others
+
+
+class Later(Echo):
+    """Answers two thousand requests later, and then no more."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def answer(self, request, peer, done):
+        """Answer when everything else has had its turn."""
+        self.asked += 1
+        if self.asked <= 2000:
+            asyncio.get_running_loop().call_soon(super().answer, request, peer, done)
+
+
+def test_slow_requests_sent_ahead_do_not_fill_the_memory(lobby):
+    """An answer makes room for another request, not for many of them."""
+    with connect(lobby(desk=Later())) as client:
+        client.settimeout(2)
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 20_000_000:
+                sent += client.send((HEAD + b"12345") * 1000)
+        assert sent < 20_000_000
+
+
+def test_nobody_works_for_a_client_that_has_gone(serve):
+    """Its further requests are not carried out, and nothing is complained of."""
+    running = serve("--access-log", "access.jsonl")
+    with running.wire() as wire:
+        wire.send(running.bytes("GenerateRandom", {"NumberOfBytes": 5}) * 450)
+    assert running.call("GenerateRandom", {"NumberOfBytes": 5}).code == "ok"
+    code, errors = running.stop()
+    assert (code, errors) == (0, "")
+    assert len((running.folder / "access.jsonl").read_text().splitlines()) < 300
