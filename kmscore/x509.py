@@ -6,6 +6,7 @@ key: a signature, made by the key's provider.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,19 @@ MAX_TEXT: Final = 4096
 
 _SHA_256: Final = der.sequence(der.object_identifier("2.16.840.1.101.3.4.2.1"), der.NULL)
 _MGF1: Final = der.sequence(der.object_identifier("1.2.840.113549.1.1.8"), _SHA_256)
+
+# The library writes these names as PrintableString and IA5String (RFC 5280, A.1; X.680, 41), and
+# does not look at their characters.
+_PRINTABLE: Final = re.compile(r"[A-Za-z0-9 '()+,./:=?-]*")
+_IA5: Final = re.compile(r"[\x00-\x7f]*")
+_CHARACTERS: Final = {
+    "2.5.4.6": _PRINTABLE,  # countryName
+    "2.5.4.5": _PRINTABLE,  # serialNumber
+    "2.5.4.46": _PRINTABLE,  # dnQualifier
+    "1.3.6.1.4.1.311.60.2.1.3": _PRINTABLE,  # jurisdictionCountryName
+    "1.2.840.113549.1.9.1": _IA5,  # emailAddress
+    "0.9.2342.19200300.100.1.25": _IA5,  # domainComponent
+}
 
 SIGNATURE_ALGORITHMS: Final = {
     SigningAlgorithm.RSA_PKCS1_SHA_256: der.sequence(
@@ -108,6 +122,13 @@ def _subject(text: str) -> bytes:
         ) from error
     if not name.rdns:
         raise InvalidRequest("the subject is empty", hint="Write it like CN=www.example.com")
+    for attribute in name:
+        allowed = _CHARACTERS.get(attribute.oid.dotted_string)
+        if allowed is not None and not allowed.fullmatch(str(attribute.value)):
+            raise InvalidRequest(
+                f"{wrong}: {attribute.value!r} holds characters that its kind of name cannot",
+                hint="Countries, serial numbers, mail addresses and domains are written in ASCII",
+            )
     return encoded
 
 
