@@ -10,7 +10,7 @@ need = @$(1) >/dev/null 2>&1 || { echo "Installing $(2)"; $(APT) -qq update && \
 	$(APT) -qq -y --no-install-recommends install $(2) >/dev/null; } || \
 	{ echo "Please install these Debian packages: $(2)" >&2; exit 1; }
 
-.PHONY: help demo test lint types pytest tokens stress matrix bench clean
+.PHONY: help demo test lint types pytest tokens stress mutants matrix bench clean
 
 help:  ## Say what can be made
 	@sed -n 's/^\([a-z]*\):.*  ## /make \1\t/p' Makefile
@@ -49,13 +49,17 @@ stress: $(VENV)/.tools tokens  ## Tokens under load for a minute each, and 3,000
 matrix: $(VENV)/.tools tokens  ## Try our own providers on each other, and write docs/matrix
 	$(BIN)/python -m tests.conformance.matrix
 
+mutants: $(VENV)/.tools  ## Small changes to the core that no test notices: docs/mutation.md
+	nice -n 19 $(BIN)/mutmut run --max-children 2 $(patsubst %,'%',$(MUTANTS))
+	@$(BIN)/mutmut results
+
 bench: $(VENV)/.peers tokens  ## The table of speed goals
 	$(call need,test -e /usr/include/openssl/evp.h && command -v gcc,gcc libc6-dev libssl-dev)
 	$(call need,command -v age,age)
 	$(BIN)/python -m bench
 
 clean:  ## Remove all that was made here
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* dist mutants
 
 # What is needed to use kmscore, and what is needed to work on it. Both are done once, and again
 # when the dependencies change.

@@ -7,11 +7,20 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 # How fast this machine is at the moment says nothing about what is tested.
 settings.register_profile("kmscore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kmscore")
+# For mutation testing: every mutant is shown the same few examples, and one failure is enough.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("kmscore"),
+    derandomize=True,
+    database=None,
+    max_examples=20,
+    phases=[Phase.explicit, Phase.generate],
+)
 
 Vectors = list[tuple[dict[str, Any], dict[str, Any]]]
 

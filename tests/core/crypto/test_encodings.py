@@ -85,6 +85,7 @@ class TestSignatures:
 
     @given(st.one_of(damaged(encode_dss_signature(2**255, 127)), st.binary(max_size=80)))
     @example(bytes.fromhex("30060201ff020101"))
+    @example(bytes.fromhex("300702020001020101"))
     def test_der_is_read_as_strictly_as_by_others(self, data: bytes) -> None:
         """What `cryptography` accepts is accepted, without negative numbers; all else is not."""
         expected: tuple[int, int] | None
@@ -112,6 +113,11 @@ class TestSignatures:
         """Raw signatures are as long as the curve says."""
         with pytest.raises(InvalidRequest):
             signature_from_raw(bytes(length), 32)
+
+    def test_raw_of_the_right_length(self) -> None:
+        """The size may be said, and is half of the length."""
+        raw = bytes(31) + b"\x01" + bytes(31) + b"\x02"
+        assert signature_from_raw(raw, 32) == signature_from_raw(raw) == encode_dss_signature(1, 2)
 
     def test_raw_of_odd_length(self) -> None:
         """Without a size, both halves must still be the same."""
@@ -154,6 +160,19 @@ class TestDer:
         """Indefinite, long, padded and false lengths are no DER."""
         with pytest.raises(InvalidRequest, match="strict DER"):
             der.Reader(bytes.fromhex(data), "octets").octet_string()
+
+    @pytest.mark.parametrize(
+        ("dotted", "encoded"),
+        [
+            ("1.2.840.113549", "06062a864886f70d"),
+            ("2.5.4.3", "0603550403"),
+            ("1.2.156.10197.1.301", "06082a811ccf5501822d"),
+            ("1.2.128.16384", "06062a8100818000"),
+        ],
+    )
+    def test_object_identifiers(self, dotted: str, encoded: str) -> None:
+        """Each arc in as few groups of seven bits as possible, the first two in one."""
+        assert der.object_identifier(dotted) == bytes.fromhex(encoded)
 
     def test_nothing_left_to_read(self) -> None:
         """An element that is not there is not read."""
@@ -224,6 +243,18 @@ class TestSM2Ciphertext:
         data = SM2_GENERATOR + bytes(32) + bytes(size)
         with pytest.raises(InvalidRequest):
             sm2_ciphertext_convert(data, SM2CiphertextFormat.C1C3C2_BARE, SM2CiphertextFormat.DER)
+
+    def test_no_c2_in_der(self) -> None:
+        """DER could hold an empty C2, and is refused with it."""
+        data = asn1.encode_der(Cipher(x=self.x, y=self.y, c3=bytes(32), c2=b""))
+        with pytest.raises(InvalidRequest, match="wrong length"):
+            sm2_ciphertext_convert(data, SM2CiphertextFormat.DER, SM2CiphertextFormat.C1C3C2)
+
+    def test_the_longest(self) -> None:
+        """4096 bytes of C2 are there and come back."""
+        data = SM2_GENERATOR + bytes(32) + bytes(4096)
+        found = sm2_ciphertext_convert(data, SM2CiphertextFormat.C1C3C2_BARE, "DER")
+        assert sm2_ciphertext_convert(found, "DER", SM2CiphertextFormat.C1C3C2_BARE) == data
 
     @pytest.mark.parametrize("size", [0, 31, 33])
     def test_size_of_c3(self, size: int) -> None:
@@ -319,6 +350,11 @@ class TestKindsOfPublicKeys:
         with pytest.raises(error):
             spec_of_public_key(spki_encode(RSA_ENCRYPTION, numbers))
 
+    def test_the_largest_exponent(self) -> None:
+        """A public exponent of 64 bits is the last that is taken."""
+        numbers = der.sequence(der.integer(2**2047 + 1), der.integer(2**64 - 1))
+        assert spec_of_public_key(spki_encode(RSA_ENCRYPTION, numbers)) is KeySpec.RSA_2048
+
     @pytest.mark.parametrize("spec", EC_ALGORITHMS)
     def test_points_off_the_curve(self, spec: KeySpec) -> None:
         """A point of no curve, or of another one, is refused."""
@@ -328,12 +364,36 @@ class TestKindsOfPublicKeys:
                 spec_of_public_key(spki_encode(EC_ALGORITHMS[spec], point))
 
     @pytest.mark.parametrize(
-        "key", [bytes(31), b"\xff" * 32, b"\x02" + bytes(31), bytes(32), b"\x01" + bytes(31)]
+        "key",
+        [
+            bytes(31),
+            b"\xff" * 32,
+            b"\x02" + bytes(31),
+            bytes(32),
+            b"\x01" + bytes(31),
+            (2**255 - 19).to_bytes(32, "little"),
+        ],
+        ids=["short", "too large", "no point", "order 4", "order 1", "order 4, written as p"],
     )
     def test_ed25519_points(self, key: bytes) -> None:
         """Bytes that are no point, and points of small order, are no Ed25519 keys."""
         with pytest.raises(InvalidRequest, match="Ed25519"):
             spec_of_public_key(spki_encode(ED25519, key))
+
+    @pytest.mark.parametrize("sign", [0, 0x80])
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+            "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+            "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+        ],
+    )
+    def test_ed25519_points_of_both_signs(self, key: str, sign: int) -> None:
+        """The public keys of RFC 8032, 7.1, and their negatives, which differ in the last bit."""
+        point = bytearray.fromhex(key)
+        point[31] |= sign
+        assert spec_of_public_key(spki_encode(ED25519, bytes(point))) is KeySpec.ED25519
 
     @pytest.mark.parametrize(
         "valid",

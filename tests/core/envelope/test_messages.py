@@ -1,16 +1,28 @@
 """Messages in memory: round trips, recipients, and everything that must be refused."""
 
+import base64
 import hmac
 import io
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmscore import envelope
+from kmscore.context import EncryptionContext
 from kmscore.envelope import EnvelopeDecryptor, EnvelopeEncryptor
-from kmscore.envelope.frames import FINAL_OVERHEAD, FRAME_BYTES, FRAME_OVERHEAD
+from kmscore.envelope.ciphers import AesGcm
+from kmscore.envelope.frames import (
+    FINAL_OVERHEAD,
+    FRAME_BYTES,
+    FRAME_OVERHEAD,
+    LAST_SEQUENCE,
+    Body,
+)
 from kmscore.envelope.header import MAX_RECIPIENTS
+from kmscore.envelope.trailer import Trailer
 from kmscore.envelope.whole import message_header
 from kmscore.errors import (
     CiphertextInvalid,
@@ -236,6 +248,31 @@ def test_a_header_that_never_ends_is_given_up(key):
     head = b"\x02\x04\x78" + bytes(32) + b"\x00\x00\x00\x40" + big * 60
     with pytest.raises(IntegrityError, match="too long"):
         decryptor.update(head)
+
+
+@pytest.mark.parametrize("point", [None, "", "A", "AAAA", "{point}\n", "{point}!"])
+def test_a_signer_that_is_not_said_or_not_in_strict_base64_is_refused(key, point):
+    """Whoever has the data key can write such a message, and it is a bad one all the same."""
+    numbers = ec.generate_private_key(ec.SECP384R1()).public_key()
+    encoded = numbers.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    good = {"aws-crypto-public-key": base64.b64encode(encoded).decode()}
+    header = message_header(envelope.encrypt(b"x", key))
+    Trailer(header._replace(context=EncryptionContext.of(good)))
+    text = {} if point is None else {k: point.format(point=v) for k, v in good.items()}
+    with pytest.raises(IntegrityError, match="who signed it"):
+        Trailer(header._replace(context=EncryptionContext.of(text)))
+
+
+def test_frames_are_bounded():
+    """No frame gets the number that marks the final one."""
+    body = Body(AesGcm(bytes(32)), bytes(32), 1)
+    out = memoryview(bytearray(body.sealed_bytes))
+    assert body.seal(LAST_SEQUENCE - 1, memoryview(b"x"), out) == len(out)
+    assert len(body.seal_final(LAST_SEQUENCE, b"")) == FINAL_OVERHEAD
+    with pytest.raises(LimitExceeded):
+        body.seal(LAST_SEQUENCE, memoryview(b"x"), out)
+    with pytest.raises(LimitExceeded):
+        body.seal_final(LAST_SEQUENCE + 1, b"")
 
 
 def test_recipients_are_bounded(key):

@@ -48,8 +48,9 @@ def test_a_wrong_token_is_refused(registry, keys):
     keys.ask(key_id, b"first")
     keys.ask(second, b"second")
     for refused, token in ((key_id, b"second"), (key_id, b"firs"), (never, b"first")):
-        with pytest.raises(ImportTokenExpired, match="Fetch new import parameters"):
+        with pytest.raises(ImportTokenExpired, match="Fetch new import parameters") as told:
             registry.check_import(refused, token)
+        assert told.value.key == refused
         with pytest.raises(ImportTokenExpired):
             keys.send(refused, token=token)
         assert state_of(registry, refused) == WAITS

@@ -133,6 +133,14 @@ def test_a_refusal_says_how_to_get_there(keys, key_in, state, change, advice):
     assert refused.value.hint == advice
 
 
+def test_a_refusal_says_the_state_and_those_that_are_needed(registry, key_id):
+    """In the order in which a key lives."""
+    registry.archive(key_id)
+    needed = "the key is ARCHIVED, and ENABLED or DISABLED is needed"
+    with pytest.raises(KeyStateError, match=needed):
+        registry.disable(key_id)
+
+
 # --- Birth -----------------------------------------------------------------------------------
 
 
@@ -245,6 +253,7 @@ def test_an_alias_taken_in_the_meantime_is_refused_too(registry, keys, other):
 
 def test_descriptions(registry, key_id):
     """Printable text of up to 1024 bytes in UTF-8."""
+    registry.set_description(key_id, "x" * 1024)
     registry.set_description(key_id, "钥" * 341)
     assert registry.find(key_id).description == "钥" * 341
     with pytest.raises(LimitExceeded, match="1026 bytes"):

@@ -3,7 +3,7 @@
 import pytest
 
 from kmscore.algorithms import KeySpec, KeyUsage
-from kmscore.errors import InvalidRequest, Unsupported
+from kmscore.errors import InvalidRequest, KeyStateError, Unsupported
 
 DAY = 86400
 
@@ -38,6 +38,17 @@ def test_key_pairs_and_external_keys_do_not_rotate(registry, keys):
             registry.rotate(key_id, keys.fail)
         with pytest.raises(Unsupported, match="move the alias"):
             registry.set_rotation(key_id, 30)
+
+
+def test_a_refusal_says_which_operation_it_is_of(registry, keys, key_id):
+    """By hand and by plan are told apart."""
+    registry.disable(key_id)
+    with pytest.raises(KeyStateError) as refused:
+        registry.rotate(key_id, keys.fail)
+    assert refused.value.operation == "rotate_key"
+    with pytest.raises(KeyStateError) as refused:
+        registry.set_rotation(key_id, 30)
+    assert refused.value.operation == "set_rotation"
 
 
 @pytest.mark.parametrize("days", [7, 365])
