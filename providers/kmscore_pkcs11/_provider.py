@@ -22,6 +22,7 @@ from kmscore.errors import (
     ConfigError,
     InternalError,
     KeyNotFound,
+    KeyStateError,
     KmsError,
     Unavailable,
 )
@@ -250,6 +251,16 @@ class Pkcs11Provider(
         record = self._registry.usable(key_id, Purpose.ENCRYPT)
         if record.next_rotation_at is not None and self._registry.rotation_due(record):
             record = self._rotate_if_due(key_id)
+        try:
+            return self._sealed(record, plaintext, context)
+        except (KeyStateError, KeyNotFound):
+            # A rotation since the look at the registry leaves the older version to decryption.
+            newer = self._registry.usable(key_id, Purpose.ENCRYPT)
+            if newer.version == record.version:
+                raise
+            return self._sealed(newer, plaintext, context)
+
+    def _sealed(self, record: KeyRecord, plaintext: bytes, context: EncryptionContext) -> bytes:
         place, head, mechanism = self._version(record, record.version)
         nonce = os.urandom(NONCE_BYTES)
         sealed = self._token.use(

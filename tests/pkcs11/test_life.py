@@ -1,5 +1,7 @@
 """The life of keys on a token: what the registry says, the token does."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -160,3 +162,25 @@ def test_where_flags_cannot_be_changed_the_registry_alone_decides(connect, softh
     assert told == "no: CKR_ATTRIBUTE_READ_ONLY"
     key.enable()
     assert key.encrypt(b"x")
+
+
+@AES
+def test_others_go_on_encrypting_while_a_key_rotates(kms):
+    """Who has looked at the registry just before gets the new version, and no error."""
+    key = kms.create_key("AES_256")
+    rotated = threading.Event()
+
+    def work(number):
+        sealed = []
+        while not rotated.is_set() or not sealed:
+            sealed.append(key.encrypt(b"%d" % number))
+        return all(key.decrypt(each) == b"%d" % number for each in sealed)
+
+    with ThreadPoolExecutor(3) as pool:
+        done = [pool.submit(work, number) for number in range(3)]
+        try:
+            for _ in range(15):
+                key.rotate()
+        finally:
+            rotated.set()
+        assert all(each.result() for each in done)

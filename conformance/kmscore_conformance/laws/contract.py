@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from kmscore.algorithms import KeyUsage, Origin
+from kmscore.algorithms import TRAITS, EncryptionAlgorithm, KeyUsage, Origin
 from kmscore.capabilities import Feature
 from kmscore.errors import (
     InvalidRequest,
@@ -78,10 +78,17 @@ def reopen(trial: Trial) -> None:
                 message = Message(b"after")
                 require(public.verify(message, again.sign(message)), "another key has signed")
             else:
-                opened = again.decrypt(public.encrypt(b"after"))
+                scheme = _scheme(trial)
+                opened = again.decrypt(public.encrypt(b"after", scheme), algorithm=scheme)
                 require(opened == b"after", "another key has decrypted")
     if symmetric:
         require(key.decrypt(sealed) == b"after", "another plaintext")
+
+
+def _scheme(trial: Trial) -> EncryptionAlgorithm:
+    """The scheme that a key of this case decrypts with when none is named."""
+    order = TRAITS[trial.kind.spec].encryption
+    return next(scheme for scheme in order if scheme in trial.kind.algorithms)
 
 
 @law(
