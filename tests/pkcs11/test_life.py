@@ -171,7 +171,7 @@ def test_others_go_on_encrypting_while_a_key_rotates(kms):
     rotated = threading.Event()
 
     def work(number):
-        sealed = []
+        sealed: list[bytes] = []
         while not rotated.is_set() or not sealed:
             sealed.append(key.encrypt(b"%d" % number))
         return all(key.decrypt(each) == b"%d" % number for each in sealed)
