@@ -31,9 +31,7 @@ types: $(VENV)/.tools  ## mypy and pyright, both strict
 
 pytest: $(VENV)/.tools $(VENV)/.clients tokens  ## All tests, with the branches that they reach
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist loadfile || { \
-		echo "What failed beside other tests is tried once more, alone:"; \
-		$(BIN)/coverage run -m pytest --last-failed --last-failed-no-failures none; }
+	$(BIN)/coverage run -m pytest -n 2 --dist loadfile
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
