@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kmscore.algorithms import (
@@ -27,7 +27,7 @@ from kmscore.errors import (
     Unavailable,
 )
 from kmscore.public_key import PublicKey
-from kmscore.registry import Purpose, Registry, SqliteStore
+from kmscore.registry import Material, Purpose, RegisteredKeys, Registry, SqliteStore
 from kmscore.spi import (
     Asymmetric,
     DataKey,
@@ -36,8 +36,6 @@ from kmscore.spi import (
     ImportParameters,
     KeyImporter,
     KeyInfo,
-    KeyManager,
-    KeyPage,
     NewKey,
     Provider,
     RandomSource,
@@ -84,7 +82,7 @@ class Ready(NamedTuple):
 
 
 class Pkcs11Provider(
-    Provider, RandomSource, KeyManager, Symmetric, Asymmetric, Signer, KeyImporter
+    Provider, RandomSource, RegisteredKeys, Symmetric, Asymmetric, Signer, KeyImporter
 ):
     """Keys on a PKCS#11 token."""
 
@@ -127,11 +125,11 @@ class Pkcs11Provider(
             rows = guard.rows
             if rows is not None:
                 self._store.protect(lambda row: hmac.digest(rows, row, "sha256"))
-            self._registry = Registry(self._store, clock=self._clock, destroy=self._destroy)
+            self.registry = Registry(self._store, clock=self._clock, destroy=self._destroy)
             self._importer = Importer(
                 self._token,
                 self._keys,
-                self._registry,
+                self.registry,
                 self._store,
                 self._abilities,
                 guard.fingerprints,
@@ -159,7 +157,7 @@ class Pkcs11Provider(
         )
         try:
             logged_in = self._token.is_logged_in()
-            details["keys"] = str(self._registry.count())
+            details["keys"] = str(self.registry.count())
         except KmsError as error:
             return Health(ok=False, message=str(error), details=details)
         if not logged_in:
@@ -180,85 +178,65 @@ class Pkcs11Provider(
             raise InternalError("the token returned fewer random bytes than it was asked for")
         return value
 
-    # --- KeyManager --------------------------------------------------------------------------
+    # --- Keys, in the registry and on the token ----------------------------------------------
+
+    def make_material(self, record: KeyRecord, number: int) -> Material:
+        """A new key on the token, and its identity."""
+        return self._keys.make(record, number)
 
     def create_key(self, new: NewKey) -> KeyInfo:
         """Make a key on the token, try it, and enter it in the registry."""
         self._sweep()
         with self._token.changing:
-            return self._registry.info(self._registry.create(new, self._keys.make))
-
-    def describe_key(self, ref: str) -> KeyInfo:
-        """A key by its id or alias."""
-        return self._registry.info(self._registry.find(ref))
-
-    def list_keys(self, limit: int, cursor: str | None) -> KeyPage:
-        """Keys in the order of their creation."""
-        return self._registry.page(limit, cursor)
+            return super().create_key(new)
 
     def enable_key(self, key_id: str) -> None:
         """DISABLED to ENABLED: in the registry first, then on the token."""
         with self._token.changing:
-            self._registry.enable(key_id)
+            super().enable_key(key_id)
             self._mirror(key_id)
 
     def disable_key(self, key_id: str) -> None:
         """ENABLED to DISABLED: on the token first, so that it holds in every process at once."""
-        self._switch_off(key_id, KeyState.DISABLED, self._registry.disable)
+        self._switch_off(key_id, KeyState.DISABLED, self.registry.disable)
 
     def schedule_key_deletion(self, key_id: str, days: int) -> datetime:
         """DISABLED to PENDING_DELETION; the token has the key switched off already."""
         self._sweep()
-        at = self._registry.schedule_deletion(key_id, days)
-        return datetime.fromtimestamp(at, UTC)
-
-    def cancel_key_deletion(self, key_id: str) -> None:
-        """PENDING_DELETION to DISABLED."""
-        self._registry.cancel_deletion(key_id)
-
-    def set_alias(self, key_id: str, alias: str) -> None:
-        """Give the key another name."""
-        self._registry.set_alias(key_id, alias)
-
-    def set_description(self, key_id: str, description: str) -> None:
-        """Replace the free text."""
-        self._registry.set_description(key_id, description)
+        return super().schedule_key_deletion(key_id, days)
 
     def rotate_key(self, key_id: str) -> None:
         """Make a new version now; on the token, the older ones only decrypt from then on."""
         with self._token.changing:
-            self._registry.rotate(key_id, self._keys.make)
+            super().rotate_key(key_id)
             self._mirror(key_id)
-
-    def set_rotation(self, key_id: str, days: int | None) -> None:
-        """Rotate every ``days`` days, at the first encryption after that time."""
-        self._registry.set_rotation(key_id, days)
 
     def archive_key(self, key_id: str) -> None:
         """Keep the key for decryption only, on the token first."""
-        self._switch_off(key_id, KeyState.ARCHIVED, self._registry.archive)
+        self._switch_off(key_id, KeyState.ARCHIVED, self.registry.archive)
 
     def restore_key(self, key_id: str) -> None:
         """ARCHIVED to ENABLED."""
         with self._token.changing:
-            self._registry.restore(key_id)
+            super().restore_key(key_id)
             self._mirror(key_id)
 
     # --- Symmetric ---------------------------------------------------------------------------
 
     def encrypt(self, key_id: str, plaintext: bytes, context: EncryptionContext) -> bytes:
         """Encrypt under the key's current version, in the format of `kmscore.ciphertext`."""
-        record = self._registry.usable(key_id, Purpose.ENCRYPT)
-        if record.next_rotation_at is not None and self._registry.rotation_due(record):
+        record = self.registry.usable(key_id, Purpose.ENCRYPT)
+        if record.next_rotation_at is not None and self.registry.rotation_due(record):
             record = self._rotate_if_due(key_id)
-        try:
-            return self._sealed(record, plaintext, context)
-        except (KeyStateError, KeyNotFound):
-            # A rotation since the look at the registry leaves the older version to decryption.
-            newer = self._registry.usable(key_id, Purpose.ENCRYPT)
-            if newer.version == record.version:
-                raise
-            return self._sealed(newer, plaintext, context)
+        while True:
+            try:
+                return self._sealed(record, plaintext, context)
+            except (KeyStateError, KeyNotFound):
+                # A rotation since the look at the registry leaves the older version to decryption.
+                newer = self.registry.usable(key_id, Purpose.ENCRYPT)
+                if newer.version == record.version:
+                    raise
+                record = newer
 
     def _sealed(self, record: KeyRecord, plaintext: bytes, context: EncryptionContext) -> bytes:
         place, head, mechanism = self._version(record, record.version)
@@ -283,12 +261,12 @@ class Pkcs11Provider(
         parsed = parse(ciphertext)
         if key_id is None:
             try:
-                record = self._registry.usable(parsed.key_id, Purpose.DECRYPT)
+                record = self.registry.usable(parsed.key_id, Purpose.DECRYPT)
             except KeyNotFound as error:
                 # The id is part of a ciphertext that nobody has authenticated.
                 raise CiphertextInvalid from error
         else:
-            record = self._registry.usable(key_id, Purpose.DECRYPT)
+            record = self.registry.usable(key_id, Purpose.DECRYPT)
         if SUITE_OF.get(record.spec) is not parsed.suite or parsed.key_version > record.version:
             raise CiphertextInvalid
         place, _, mechanism = self._version(record, parsed.key_version)
@@ -313,16 +291,16 @@ class Pkcs11Provider(
 
     def public_key(self, key_id: str) -> bytes:
         """SubjectPublicKeyInfo in DER, from the registry."""
-        record = self._registry.usable(key_id, Purpose.PUBLIC_KEY)
-        return self._registry.version(key_id, record.version).public_key
+        record = self.registry.usable(key_id, Purpose.PUBLIC_KEY)
+        return self.registry.version(key_id, record.version).public_key
 
     def asymmetric_decrypt(
         self, key_id: str, algorithm: EncryptionAlgorithm, ciphertext: bytes
     ) -> bytes:
         """RSA decryption, in the token; padding is taken off here only if that was allowed."""
-        record = self._registry.usable(key_id, Purpose.ASYMMETRIC_DECRYPT)
+        record = self.registry.usable(key_id, Purpose.ASYMMETRIC_DECRYPT)
         if TRAITS[record.spec].family == "RSA":
-            public_key = self._registry.version(key_id, record.version).public_key
+            public_key = self.registry.version(key_id, record.version).public_key
             if len(ciphertext) != TRAITS[record.spec].bits // 8 or not _asymmetric.is_in_range(
                 public_key, ciphertext
             ):
@@ -336,7 +314,7 @@ class Pkcs11Provider(
 
     def sign(self, key_id: str, algorithm: SigningAlgorithm, data: Signable) -> bytes:
         """RSA, ECDSA and Ed25519 signatures; messages are hashed here."""
-        record = self._registry.usable(key_id, Purpose.SIGN)
+        record = self.registry.usable(key_id, Purpose.SIGN)
         place = self._version(record, record.version).place
         is_sm2 = algorithm is SigningAlgorithm.SM2DSA
         public = self._public(record).der if is_sm2 else b""
@@ -348,7 +326,7 @@ class Pkcs11Provider(
         self, key_id: str, algorithm: SigningAlgorithm, data: Signable, signature: bytes
     ) -> bool:
         """Check on this machine, with the public half of the key."""
-        record = self._registry.usable(key_id, Purpose.VERIFY)
+        record = self.registry.usable(key_id, Purpose.VERIFY)
         return self._public(record).verify(data, signature, algorithm)
 
     # --- KeyImporter -------------------------------------------------------------------------
@@ -369,7 +347,7 @@ class Pkcs11Provider(
     def delete_key_material(self, key_id: str) -> None:
         """Destroy imported material on the token."""
         with self._token.changing:
-            self._registry.delete_material(key_id)
+            self.registry.delete_material(key_id)
         self._forget(key_id)
 
     # --- Inside ------------------------------------------------------------------------------
@@ -379,11 +357,11 @@ class Pkcs11Provider(
         version = None
         if record.origin is Origin.EXTERNAL:
             # Deleted and imported again, a version is another object.
-            version = self._registry.version(record.key_id, number)
+            version = self.registry.version(record.key_id, number)
             if ready is not None and ready.place[1] != version.material:
                 ready = None
         if ready is None:
-            version = version or self._registry.version(record.key_id, number)
+            version = version or self.registry.version(record.key_id, number)
             head, mechanism = b"", 0
             if TRAITS[record.spec].is_symmetric:
                 head = header(SUITE_OF[record.spec], record.key_id, number)
@@ -397,7 +375,7 @@ class Pkcs11Provider(
     def _public(self, record: KeyRecord) -> PublicKey:
         public = self._publics.get(record.key_id)
         if public is None:
-            public = PublicKey(self._registry.version(record.key_id, record.version).public_key)
+            public = PublicKey(self.registry.version(record.key_id, record.version).public_key)
             if len(self._publics) >= READY_KEYS:
                 self._publics.clear()
             self._publics[record.key_id] = public
@@ -410,13 +388,13 @@ class Pkcs11Provider(
 
     def _rotate_if_due(self, key_id: str) -> KeyRecord:
         with self._token.changing:
-            record = self._registry.rotate(key_id, self._keys.make, only_if_due=True)
+            record = self.registry.rotate(key_id, self.make_material, only_if_due=True)
             self._mirror(key_id)
         return record
 
     def _switch_off(self, key_id: str, state: KeyState, write: Any) -> None:
         with self._token.changing:
-            record = self._registry.find(key_id)
+            record = self.registry.find(key_id)
             if record.state in (KeyState.ENABLED, KeyState.DISABLED):
                 with suppress(KeyNotFound):
                     # What is not there cannot be used either.
@@ -433,9 +411,9 @@ class Pkcs11Provider(
         Another process may change the state meanwhile, and set the flags before we do.
         """
         while True:
-            record = self._registry.find(key_id)
+            record = self.registry.find(key_id)
             self._keys.mirror(record, self._store.versions(record.key_id), record.state)
-            if self._registry.find(key_id) == record:
+            if self.registry.find(key_id) == record:
                 return
 
     def _destroy(self, record: KeyRecord, versions: list[VersionRecord]) -> None:
@@ -448,7 +426,7 @@ class Pkcs11Provider(
         if any(self._store.due(now)):
             with self._token.changing:
                 self._importer.forget_old_jobs(now)
-                self._registry.sweep()
+                self.registry.sweep()
 
     def _works(self, record: KeyRecord, mechanism: int) -> bool:
         """Whether the key encrypts and decrypts, so that a ciphertext is to blame.

@@ -26,6 +26,12 @@ Place = tuple[ObjectClass, bytes]
 """Where a key is on the token: its class, and the 16 random bytes that are its CKA_ID."""
 
 MOST_HANDLES: Final = 100_000
+LOOK_AGAIN: Final = (0.005, 0.02, 0.08)
+"""Seconds after which a key that is not found is looked for again.
+
+SoftHSM does not show an object while somebody, in this process or another, writes its flags.
+"""
+
 USER_NOT_LOGGED_IN: Final = 0x101
 SESSION_COUNT: Final = 0xB1
 
@@ -108,6 +114,11 @@ class Session:
         """
         kind, identity = place
         found = self.search(identity, kind, 2)
+        for pause in LOOK_AGAIN:
+            if found or not self.pool.native.is_logged_in(self.raw.handle):
+                break
+            time.sleep(pause)
+            found = self.search(identity, kind, 2)
         if len(found) > 1:
             raise IntegrityError(
                 f"several objects on the token have the CKA_ID {identity.hex()}",

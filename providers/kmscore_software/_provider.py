@@ -25,7 +25,7 @@ from kmscore.errors import (
     Unavailable,
     Unsupported,
 )
-from kmscore.registry import Material, Purpose
+from kmscore.registry import Material, Purpose, RegisteredKeys
 from kmscore.spi import (
     Asymmetric,
     DataKey,
@@ -33,10 +33,6 @@ from kmscore.spi import (
     Health,
     ImportParameters,
     KeyImporter,
-    KeyInfo,
-    KeyManager,
-    KeyPage,
-    NewKey,
     Provider,
     RandomSource,
     Signer,
@@ -60,7 +56,7 @@ TOKEN_BYTES: Final = 32
 
 
 class SoftwareProvider(
-    Provider, RandomSource, KeyManager, Symmetric, Asymmetric, Signer, KeyImporter
+    Provider, RandomSource, RegisteredKeys, Symmetric, Asymmetric, Signer, KeyImporter
 ):
     """Keys in a sealed file."""
 
@@ -76,7 +72,7 @@ class SoftwareProvider(
         self._pairs: ReadyKeys[KeyPair] = ReadyKeys()
         self._verifiers: ReadyKeys[Verifier] = ReadyKeys()
         self._keystore = Keystore(options["path"], self._root, setting.clock)
-        self._registry = self._keystore.registry
+        self.registry = self._keystore.registry
         self._sweep()
         self._capabilities = Capabilities(
             keys=Kinds(self._computes),
@@ -104,7 +100,7 @@ class SoftwareProvider(
         }
         try:
             details["mode"] = f"{self._keystore.path.stat().st_mode & 0o7777:04o}"
-            details["keys"] = str(self._registry.count())
+            details["keys"] = str(self.registry.count())
         except OSError as error:
             # What is written to a file that has lost its name is gone at the end of the process.
             message = f"the keystore is no longer where it was opened: {error.strerror}"
@@ -138,67 +134,13 @@ class SoftwareProvider(
         self._keystore.rewrap_root(self._root, root)
         self._root = root
 
-    # --- KeyManager --------------------------------------------------------------------------
-
-    def create_key(self, new: NewKey) -> KeyInfo:
-        """Make a key, durably."""
-        return self._registry.info(self._registry.create(new, self._make))
-
-    def describe_key(self, ref: str) -> KeyInfo:
-        """A key by its id or alias."""
-        return self._registry.info(self._registry.find(ref))
-
-    def list_keys(self, limit: int, cursor: str | None) -> KeyPage:
-        """Keys in the order of their creation."""
-        return self._registry.page(limit, cursor)
-
-    def enable_key(self, key_id: str) -> None:
-        """DISABLED to ENABLED."""
-        self._registry.enable(key_id)
-
-    def disable_key(self, key_id: str) -> None:
-        """ENABLED to DISABLED; holds at once in every process."""
-        self._registry.disable(key_id)
-
-    def schedule_key_deletion(self, key_id: str, days: int) -> datetime:
-        """DISABLED to PENDING_DELETION."""
-        return datetime.fromtimestamp(self._registry.schedule_deletion(key_id, days), UTC)
-
-    def cancel_key_deletion(self, key_id: str) -> None:
-        """PENDING_DELETION to DISABLED."""
-        self._registry.cancel_deletion(key_id)
-
-    def set_alias(self, key_id: str, alias: str) -> None:
-        """Give the key another name."""
-        self._registry.set_alias(key_id, alias)
-
-    def set_description(self, key_id: str, description: str) -> None:
-        """Replace the free text."""
-        self._registry.set_description(key_id, description)
-
-    def rotate_key(self, key_id: str) -> None:
-        """Make a new version now."""
-        self._registry.rotate(key_id, self._make)
-
-    def set_rotation(self, key_id: str, days: int | None) -> None:
-        """Rotate every ``days`` days, at the first encryption after that time."""
-        self._registry.set_rotation(key_id, days)
-
-    def archive_key(self, key_id: str) -> None:
-        """Keep the key for decryption only."""
-        self._registry.archive(key_id)
-
-    def restore_key(self, key_id: str) -> None:
-        """ARCHIVED to ENABLED."""
-        self._registry.restore(key_id)
-
     # --- Symmetric ---------------------------------------------------------------------------
 
     def encrypt(self, key_id: str, plaintext: bytes, context: EncryptionContext) -> bytes:
         """Encrypt under the key's current version, in the format of `kmscore.ciphertext`."""
         record = self._usable(key_id, Purpose.ENCRYPT)
-        if record.next_rotation_at is not None and self._registry.rotation_due(record):
-            record = self._registry.rotate(key_id, self._make, only_if_due=True)
+        if record.next_rotation_at is not None and self.registry.rotation_due(record):
+            record = self.registry.rotate(key_id, self.make_material, only_if_due=True)
         cipher, head = self._cipher(record, record.version)
         nonce = os.urandom(NONCE_BYTES)
         sealed = cipher.encrypt(nonce, plaintext, associated_data(head, context.aad))
@@ -238,7 +180,7 @@ class SoftwareProvider(
     def public_key(self, key_id: str) -> bytes:
         """SubjectPublicKeyInfo in DER."""
         record = self._usable(key_id, Purpose.PUBLIC_KEY)
-        return self._registry.version(key_id, record.version).public_key
+        return self.registry.version(key_id, record.version).public_key
 
     def asymmetric_decrypt(
         self, key_id: str, algorithm: EncryptionAlgorithm, ciphertext: bytes
@@ -265,11 +207,11 @@ class SoftwareProvider(
         """A new RSA-2048 wrapping key, and a random token."""
         from kmscore_software._pairs import generate
 
-        key_id = self._registry.importable(key_id).key_id
+        key_id = self.registry.importable(key_id).key_id
         secret, public = generate(KeySpec.RSA_2048, self._engine)
         token = os.urandom(TOKEN_BYTES)
         sealed = self._keystore.seal_wrapping_key(key_id, secret)
-        job = self._registry.open_import(key_id, wrapping, token, sealed)
+        job = self.registry.open_import(key_id, wrapping, token, sealed)
         return ImportParameters(
             key_id, wrapping, public, token, datetime.fromtimestamp(job.expires_at, UTC)
         )
@@ -280,9 +222,9 @@ class SoftwareProvider(
         """Unwrap 16 or 32 bytes, as the key's spec says, and seal them."""
         from kmscore_software._pairs import unwrap
 
-        record = self._registry.importable(key_id)
+        record = self.registry.importable(key_id)
         key_id = record.key_id
-        job = self._registry.check_import(key_id, token)
+        job = self.registry.check_import(key_id, token)
         private = self._keystore.open_wrapping_key(key_id, job.private_key)
         material = unwrap(private, job.wrapping, wrapped)
         if material is None or len(material) != TRAITS[record.spec].bits // 8:
@@ -292,7 +234,7 @@ class SoftwareProvider(
                 "newest wrapping key",
                 key=key_id,
             )
-        self._registry.finish_import(
+        self.registry.finish_import(
             key_id,
             token,
             self._keystore.fingerprint(record.spec, material),
@@ -302,12 +244,12 @@ class SoftwareProvider(
 
     def delete_key_material(self, key_id: str) -> None:
         """Forget imported material, here and in the file."""
-        self._registry.delete_material(key_id)
+        self.registry.delete_material(key_id)
         self._forget(key_id)
 
     # --- Inside ------------------------------------------------------------------------------
 
-    def _make(self, record: KeyRecord, number: int) -> Material:
+    def make_material(self, record: KeyRecord, number: int) -> Material:
         traits = TRAITS[record.spec]
         if traits.is_symmetric:
             return self._keystore.seal(record, number, os.urandom(traits.bits // 8))
@@ -318,7 +260,7 @@ class SoftwareProvider(
 
     def _usable(self, key_id: str, purpose: Purpose) -> KeyRecord:
         try:
-            return self._registry.usable(key_id, purpose)
+            return self.registry.usable(key_id, purpose)
         except (KeyNotFound, KeyStateError):
             # It may be gone for good, and another process may have seen to that.
             self._forget(key_id)
@@ -331,7 +273,7 @@ class SoftwareProvider(
     def _cipher(self, record: KeyRecord, number: int) -> tuple[SymmetricKey, bytes]:
         ready = self._ciphers.get(record.key_id, number)
         if ready is None:
-            material = self._keystore.open(record, self._registry.version(record.key_id, number))
+            material = self._keystore.open(record, self.registry.version(record.key_id, number))
             head = header(SUITE_OF[record.spec], record.key_id, number)
             ready = (symmetric_key(record.spec, material), head)
             self._ciphers.keep(record.key_id, number, ready)
@@ -342,7 +284,7 @@ class SoftwareProvider(
         if ready is None:
             from kmscore_software._pairs import load
 
-            version = self._registry.version(record.key_id, record.version)
+            version = self.registry.version(record.key_id, record.version)
             secret = self._keystore.open(record, version)
             ready = load(record.spec, secret, version.public_key, self._engine)
             self._pairs.keep(record.key_id, record.version, ready)
@@ -353,7 +295,7 @@ class SoftwareProvider(
         if ready is None:
             from kmscore_software._pairs import load_verifier
 
-            public = self._registry.version(record.key_id, record.version).public_key
+            public = self.registry.version(record.key_id, record.version).public_key
             ready = load_verifier(record.spec, public, self._engine)
             self._verifiers.keep(record.key_id, record.version, ready)
         return ready
@@ -362,7 +304,7 @@ class SoftwareProvider(
         try:
             # What is due counts as gone in any case: that it cannot be erased now stops nobody.
             with suppress(Unavailable):
-                self._registry.sweep()
+                self.registry.sweep()
         except BaseException:
             self._keystore.close()
             raise

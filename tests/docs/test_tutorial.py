@@ -13,11 +13,15 @@ def methods(text):
 
 
 def replaced(module, again):
-    """The module with the methods that are shown again in the place of the first ones."""
+    """The module with the methods that are shown again in the place of the first ones.
+
+    What is new comes after the first method.
+    """
     old, new = methods(module), methods(again)
-    assert set(new) <= set(old)
+    first = next(iter(old.values()))
     for name, text in new.items():
-        module = module.replace(old[name], text)
+        was = old.get(name)
+        module = module.replace(was or first, text if was else f"{first}\n\n{text}")
     return module
 
 

@@ -61,6 +61,11 @@ class FunctionList(Structure):
     _fields_ = [("version", Version), *((name, c_void_p) for name in _ORDER)]
 
 
+GENERAL_ERROR = 0x05
+BUSY_TRIES = 50
+"""NSS does not open its database while another process is in the middle of a write."""
+
+
 class InitArgs(Structure):
     """CK_C_INITIALIZE_ARGS with the string that NSS wants before the reserved pointer."""
 
@@ -186,7 +191,11 @@ class Cryptoki:
         self._join = join
         if not join:
             arguments = InitArgs(flags=2, parameters=init_args.encode() or None)
-            self.call("Initialize", byref(arguments))
+            for _ in range(BUSY_TRIES):
+                code = self.code("Initialize", byref(arguments))
+                if code != GENERAL_ERROR:
+                    break
+            self._check("Initialize", code)
 
     def __enter__(self) -> Self:
         return self

@@ -224,8 +224,11 @@ class Server:
 
     @property
     def audit(self):
-        """The events of the audit log, without what stands at its beginning."""
-        lines = (self.folder / "audit.jsonl").read_text().splitlines()
+        """The events of the audit log, without what stands at its beginning.
+
+        A last line that is still being written belongs to no answer yet.
+        """
+        lines = (self.folder / "audit.jsonl").read_text().split("\n")[:-1]
         return [json.loads(line) for line in lines[1:]]
 
 

@@ -233,7 +233,7 @@ def test_two_processes_find_a_rotation_due_at_once(kms, connect, clock, monkeypa
     other = connect().key(key.key_id)
     key.set_rotation(7)
     clock.now += 7 * DAY
-    registry = kms.provider._registry
+    registry = kms.provider.registry
     really = registry.rotation_due
     overtaken: list[bytes] = []
 

@@ -123,9 +123,9 @@ class DeletedDecrypts(Sound):
 
     _kept: dict[str, tuple[KeyRecord, bytes]] = {}  # noqa: RUF012 - survives the opening
 
-    def make(self, record: KeyRecord, number: int) -> Material:
+    def make_material(self, record: KeyRecord, number: int) -> Material:
         """And remembers it."""
-        made = super().make(record, number)
+        made = super().make_material(record, number)
         self._kept[record.key_id] = (record, made.sealed)
         return made
 

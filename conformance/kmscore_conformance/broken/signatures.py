@@ -279,7 +279,7 @@ class KeyChosenByPlace(Sound):
     def secret(self, record: KeyRecord) -> bytes:
         """Of the first key that there is."""
         if self._again:
-            return self.make(record, 1).sealed
+            return self.make_material(record, 1).sealed
         return super().secret(record)
 
 

@@ -28,7 +28,7 @@ from kmscore.capabilities import Capabilities, Feature, KeyKind, Limits
 from kmscore.ciphertext import SUITE_OF, Parsed, associated_data, header, parse
 from kmscore.errors import CiphertextInvalid, ImportMaterialInvalid, KeyNotFound, Unsupported
 from kmscore.public_key import PublicKey, encryption_padding
-from kmscore.registry import Material, Purpose, Registry, SqliteStore
+from kmscore.registry import Material, Purpose, RegisteredKeys, Registry, SqliteStore
 from kmscore.signing import Digest, hash_message
 from kmscore.sm2 import load_engine
 from kmscore.spi import (
@@ -39,8 +39,6 @@ from kmscore.spi import (
     ImportParameters,
     KeyImporter,
     KeyInfo,
-    KeyManager,
-    KeyPage,
     NewKey,
     Provider,
     RandomSource,
@@ -71,7 +69,7 @@ if TYPE_CHECKING:
     from kmscore_conformance.subject import Conditions
 
 
-class Sound(Provider, RandomSource, KeyManager, Symmetric, Asymmetric, Signer, KeyImporter):
+class Sound(Provider, RandomSource, RegisteredKeys, Symmetric, Asymmetric, Signer, KeyImporter):
     """The provider.
 
     Args:
@@ -120,55 +118,7 @@ class Sound(Provider, RandomSource, KeyManager, Symmetric, Asymmetric, Signer, K
         kind = Capabilities(self.kinds).find(new.spec, new.usage)
         if kind is None or new.origin not in kind.origins:
             raise Unsupported(f"there are no {new.origin} {new.spec} keys for {new.usage} here")
-        return self.registry.info(self.registry.create(new, self.make))
-
-    def describe_key(self, ref: str) -> KeyInfo:
-        """By id or alias."""
-        return self.registry.info(self.registry.find(ref))
-
-    def list_keys(self, limit: int, cursor: str | None) -> KeyPage:
-        """In the order of their creation."""
-        return self.registry.page(limit, cursor)
-
-    def enable_key(self, key_id: str) -> None:
-        """As the registry's rules say, like all of these."""
-        self.registry.enable(key_id)
-
-    def disable_key(self, key_id: str) -> None:
-        """DISABLED."""
-        self.registry.disable(key_id)
-
-    def schedule_key_deletion(self, key_id: str, days: int) -> datetime:
-        """PENDING_DELETION."""
-        return datetime.fromtimestamp(self.registry.schedule_deletion(key_id, days), UTC)
-
-    def cancel_key_deletion(self, key_id: str) -> None:
-        """DISABLED again."""
-        self.registry.cancel_deletion(key_id)
-
-    def set_alias(self, key_id: str, alias: str) -> None:
-        """Another name."""
-        self.registry.set_alias(key_id, alias)
-
-    def set_description(self, key_id: str, description: str) -> None:
-        """Another description."""
-        self.registry.set_description(key_id, description)
-
-    def rotate_key(self, key_id: str) -> None:
-        """A new version."""
-        self.registry.rotate(key_id, self.make)
-
-    def set_rotation(self, key_id: str, days: int | None) -> None:
-        """At the first encryption after that time."""
-        self.registry.set_rotation(key_id, days)
-
-    def archive_key(self, key_id: str) -> None:
-        """Decrypts, and encrypts no more."""
-        self.registry.archive(key_id)
-
-    def restore_key(self, key_id: str) -> None:
-        """ENABLED again."""
-        self.registry.restore(key_id)
+        return super().create_key(new)
 
     # --- Symmetric ---------------------------------------------------------------------------
 
@@ -176,7 +126,7 @@ class Sound(Provider, RandomSource, KeyManager, Symmetric, Asymmetric, Signer, K
         """In the portable format."""
         record = self.usable(key_id, Purpose.ENCRYPT)
         if self.registry.rotation_due(record):
-            record = self.registry.rotate(key_id, self.make, only_if_due=True)
+            record = self.registry.rotate(key_id, self.make_material, only_if_due=True)
         head, nonce = header(SUITE_OF[record.spec], record.key_id, record.version), self.nonce()
         aad = self.aad(head, context)
         return head + nonce + self.cipher(record, record.version).encrypt(nonce, plaintext, aad)
@@ -342,7 +292,7 @@ class Sound(Provider, RandomSource, KeyManager, Symmetric, Asymmetric, Signer, K
 
     # --- Inside ------------------------------------------------------------------------------
 
-    def make(self, record: KeyRecord, number: int) -> Material:
+    def make_material(self, record: KeyRecord, number: int) -> Material:
         """The material of a new version."""
         traits = TRAITS[record.spec]
         if traits.is_symmetric:

@@ -61,7 +61,7 @@ class KindConcealed(Sound):
     def create_key(self, new: NewKey) -> KeyInfo:
         """More than it says."""
         if new.spec is KeySpec.EC_P256:
-            return self.registry.info(self.registry.create(new, self.make))
+            return self.registry.info(self.registry.create(new, self.make_material))
         return super().create_key(new)
 
 
