@@ -52,6 +52,7 @@ class TimeBefore(Sound):
     "A second claim of an alias takes it from the first key.",
     "Stores where a name is a label.",
     caught_by="life.alias-taken",
+    also="thread.alias",
 )
 class AliasStolen(Sound):
     """The last one wins."""
