@@ -91,6 +91,7 @@ class AuditLog:
         self._fail_closed = fail_closed
         self._clock = clock
         self._lock = threading.Lock()
+        self._syncing = threading.Lock()  # held until all of a sync is done; taken before _lock
         self._closed = False
         self._tip: _Tip | None = None  # None until the file has been read
         self._previous = NO_PREVIOUS  # last hash of the file that was moved away
@@ -185,7 +186,7 @@ class AuditLog:
 
         Parent and child would otherwise share the lock on the file that both have open.
         """
-        self._lock = threading.Lock()
+        self._lock, self._syncing = threading.Lock(), threading.Lock()
         self._sync_asked = False
         self._unrecorded = 0  # the parent notes them
         self._tip = None
@@ -340,24 +341,28 @@ class AuditLog:
     def _sync(self) -> None:
         """Bring all that was written to the disk, without holding up who appends meanwhile."""
         try:
-            with self._lock:
-                self._sync_asked = False
-                if not self._file.is_open:
-                    return
-                fd = self._file.duplicate()
-                new_file, self._new_file = self._new_file, False
-            try:
-                os.fdatasync(fd)
-            finally:
-                os.close(fd)
-            if new_file:
-                self._file.sync_folder()
+            with self._syncing:  # what the background has begun, `flush` must not return before
+                self._bring_to_disk()
         except OSError as error:
             # The system forgets what it could not write: a later success would prove nothing.
             self._sync_error = error
             _logger().error(
                 "the audit log %s may not survive a power failure: %s", self.path, error
             )
+
+    def _bring_to_disk(self) -> None:
+        with self._lock:
+            self._sync_asked = False
+            if not self._file.is_open:
+                return
+            fd = self._file.duplicate()
+            new_file, self._new_file = self._new_file, False
+        try:
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+        if new_file:
+            self._file.sync_folder()
 
     def _fail(self, error: Exception) -> None:
         if self._fail_closed:

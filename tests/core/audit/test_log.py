@@ -326,6 +326,34 @@ def test_append_never_waits_for_the_disk(path, event, monkeypatch):
     log.close()
 
 
+def test_close_waits_for_what_the_background_has_begun(path, monkeypatch):
+    """The name of a new file is on the disk when `close` returns, whoever brings it there."""
+    real = os.fsync
+    begun, go_on = threading.Event(), threading.Event()
+    done = []
+
+    def slow(fd):
+        begun.set()
+        assert go_on.wait(60)
+        real(fd)
+        done.append("synced")
+
+    monkeypatch.setattr(os, "fsync", slow)
+    log = AuditLog(path)
+    assert begun.wait(60)
+
+    def close():
+        log.close()
+        done.append("closed")
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    thread.join(0.2)  # time enough for who does not wait
+    go_on.set()
+    thread.join()
+    assert done == ["synced", "closed"]
+
+
 @pytest.fixture
 def synced(monkeypatch):
     """Inodes that were brought to the disk, in order; nothing happens in the background."""
