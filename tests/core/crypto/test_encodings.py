@@ -26,7 +26,7 @@ from kmscore.encodings import (
 )
 from kmscore.encodings.curves import SM2_GENERATOR
 from kmscore.encodings.signature import signature_integers
-from kmscore.encodings.spki import EC_ALGORITHMS, ED25519, RSA_ENCRYPTION, spki_encode
+from kmscore.encodings.spki import EC_ALGORITHMS, EC_CURVES, ED25519, RSA_ENCRYPTION, spki_encode
 from kmscore.errors import InvalidRequest, KmsError, Unsupported
 
 NUMBERS = st.integers(min_value=0, max_value=2**400)
@@ -363,6 +363,17 @@ class TestKindsOfPublicKeys:
             with pytest.raises(InvalidRequest, match="not on the curve"):
                 spec_of_public_key(spki_encode(EC_ALGORITHMS[spec], point))
 
+    @pytest.mark.parametrize("spec", EC_ALGORITHMS)
+    def test_a_coordinate_that_is_written_as_the_modulus(self, spec: KeySpec) -> None:
+        """A coordinate has one way to be written: 0 is not also p."""
+        curve = EC_CURVES[spec]
+        root = pow(curve.b, (curve.p + 1) // 4, curve.p)  # y where x is 0; p is 3 modulo 4
+        point = b"\x04" + bytes(curve.size) + root.to_bytes(curve.size, "big")
+        assert spec_of_public_key(spki_encode(EC_ALGORITHMS[spec], point)) is spec
+        point = b"\x04" + curve.p.to_bytes(curve.size, "big") + root.to_bytes(curve.size, "big")
+        with pytest.raises(InvalidRequest, match="not on the curve"):
+            spec_of_public_key(spki_encode(EC_ALGORITHMS[spec], point))
+
     @pytest.mark.parametrize(
         "key",
         [
@@ -434,6 +445,7 @@ class TestPem:
         key = rsa.generate_private_key(65537, 2048)
         text = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         assert pem_encode(spki(key)).encode() == text
+        assert pem_decode(text) == spki(key)
 
     @pytest.mark.parametrize(
         ("text", "told"),

@@ -1,5 +1,6 @@
 """JSON Web Keys: there and back, and strict about what comes in."""
 
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -19,6 +20,11 @@ def spki(key: Any) -> bytes:
     """SubjectPublicKeyInfo of a private key of `cryptography`."""
     encoded: bytes = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return encoded
+
+
+def base64url(number: int, size: int) -> str:
+    """A number as members of a JWK carry it, by somebody else's code."""
+    return urlsafe_b64encode(number.to_bytes(size, "big")).decode().rstrip("=")
 
 
 class TestJwk:
@@ -46,6 +52,20 @@ class TestJwk:
         assert jwk["crv"] == f"P-{curve.key_size}"
         assert jwk_decode(jwk) == spki(key)
 
+    @pytest.mark.parametrize(("exponent", "size"), [(3, 1), (65537, 3), (65559, 3), (2**55 - 1, 7)])
+    def test_rsa(self, exponent: int, size: int) -> None:
+        """Modulus and exponent are those of the key, in as many bytes as they need."""
+        modulus = 2**2048 - 1
+        numbers = rsa.RSAPublicNumbers(exponent, modulus)
+        encoded = numbers.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        jwk = jwk_encode(encoded)
+        assert jwk == {
+            "kty": "RSA",
+            "n": base64url(modulus, 256),
+            "e": base64url(exponent, size),
+        }
+        assert jwk_decode(jwk) == encoded
+
     def test_sm2_has_none(self) -> None:
         """No curve name is registered for SM2, and none is made up."""
         with pytest.raises(Unsupported, match="no curve name is registered"):
@@ -59,6 +79,14 @@ class TestJwk:
             ({"kty": "oct"}, Unsupported, "kind of JWK"),
             ({"crv": "P-521"}, Unsupported, "kind of JWK"),
             ({"crv": ["P-256"]}, Unsupported, "kind of JWK"),
+            ({"crv": "Ed25519"}, Unsupported, "kind of JWK"),
+            ({"kty": "OKP", "crv": "Ed448"}, Unsupported, "kind of JWK"),
+            (
+                {"kty": "OKP", "crv": "Ed25519", "x": "A" * 42},
+                InvalidRequest,
+                "'x' of the JWK has 31",
+            ),
+            ({"y": "A" * 42}, InvalidRequest, "'y' of the JWK has 31 bytes"),
             ({"crv": "P-384"}, InvalidRequest, "has 32 bytes"),
             ({"x": None}, InvalidRequest, "missing or no string"),
             ({"x": "A" * 43}, InvalidRequest, "not on the curve"),
@@ -73,6 +101,17 @@ class TestJwk:
         """Private keys, other kinds and sloppy encodings are refused."""
         with pytest.raises(error, match=told):
             jwk_decode({**self.ec_jwk, **changes})
+
+    @pytest.mark.parametrize("size", [31, 33])
+    def test_coordinates_that_share_their_bytes_otherwise(self, size: int) -> None:
+        """Each coordinate has its own length, also where both together have the right one."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)[1:]
+        x, y = (
+            urlsafe_b64encode(part).decode().rstrip("=") for part in (point[:size], point[size:])
+        )
+        with pytest.raises(InvalidRequest, match=f"'x' of the JWK has {size} bytes"):
+            jwk_decode({"kty": "EC", "crv": "P-256", "x": x, "y": y})
 
     @pytest.mark.parametrize("number", ["", "AAEAAQ"])
     def test_rsa_numbers(self, number: str) -> None:

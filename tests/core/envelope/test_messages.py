@@ -115,10 +115,30 @@ def test_a_recipient_that_cannot_is_passed_over(cloud, hsm, key, other):
 
 def test_who_is_no_recipient_is_told_who_is(cloud, key, other):
     """With names, so that one knows whom to ask."""
-    message = envelope.encrypt(b"x", key)
+    second = cloud.create_key("AES_256")
+    message = envelope.encrypt(b"x", key, second)
     with pytest.raises(KeyNotFound) as caught:
         envelope.decrypt(message, other)
-    assert f"kmscore/cloud {key.key_id}" in caught.value.hint
+    names = f"kmscore/cloud {key.key_id}, kmscore/cloud {second.key_id}"
+    assert caught.value.hint == f"It can be opened by: {names}"
+
+
+def test_a_recipient_whose_name_is_no_text_is_told_in_escapes(key, other):
+    """Nobody's terminal gets raw bytes of a message."""
+    name = b"\xff" * len(key.key_id)
+    message = envelope.encrypt(b"x", key).replace(key.key_id.encode(), name)
+    with pytest.raises(KeyNotFound) as caught:
+        envelope.decrypt(message, other)
+    assert caught.value.hint.endswith(r"kmscore/cloud " + r"\xff" * len(name))
+
+
+def test_recipients_of_other_programs_are_passed_over(key, other):
+    """Wherever they stand: the key behind one is found, and sees that the header was altered."""
+    message = envelope.encrypt(b"x", key, other).replace(b"kmscore/cloud", b"aws-kms/cloud")
+    with pytest.raises(KeyNotFound):
+        envelope.decrypt(message, key)
+    with pytest.raises(IntegrityError, match="header"):
+        envelope.decrypt(message, other)
 
 
 def test_a_provider_of_another_name_is_tried_when_no_name_fits(cloud, hsm, key):
@@ -283,6 +303,20 @@ def test_recipients_are_bounded(key):
         envelope.encrypt(b"x", key, key)
     with pytest.raises(LimitExceeded):
         envelope.encrypt(b"x", *[key] * (MAX_RECIPIENTS + 1))
+
+
+def test_64_recipients_are_the_most(cloud):
+    """The last of them reads it as the first does."""
+    keys = [cloud.create_key("AES_256") for _ in range(MAX_RECIPIENTS)]
+    message = envelope.encrypt(b"for all", *keys)
+    assert len(envelope.inspect(message)["recipients"]) == 64
+    assert envelope.decrypt(message, keys[-1]) == b"for all"
+
+
+@pytest.mark.parametrize("name", ["SM4_GCM", "sm4-gcm", "Sm4_Gcm"])
+def test_suites_are_named_in_any_case_and_with_dashes(key, name):
+    """By people who type."""
+    assert envelope.inspect(envelope.encrypt(b"x", key, suite=name))["suite"] == "0x8478"
 
 
 def test_an_unknown_suite_is_answered_with_the_known_ones(key):
