@@ -20,10 +20,11 @@ from kmscore.errors import InternalError
 from kmscore.registry import sqlite_file
 from kmscore.registry.rows import Row
 from kmscore.registry.sqlite_file import connect, failure, make_private, prepare
+from kmscore.registry.sqlite_wal_index import WalIndex, close_index, open_index
 
 
 class Connections:
-    """One connection that writes, one that reads, and one per thread that watches for changes.
+    """One connection that writes and one that reads, shared by all threads.
 
     Args:
         path: The file, in a folder that exists.
@@ -41,10 +42,9 @@ class Connections:
         self._reading = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
-        self._own = _Own()
-        self._watchers: weakref.WeakSet[_Watcher] = weakref.WeakSet()
-        self._numbers = itertools.count()
-        self._changes = 0
+        self._index: WalIndex | None = None
+        self._numbers = itertools.count(1)
+        self._seen: tuple[bytes | int | None, int] = _NOTHING
         self._closed = False
         self._paused = False
         with _GATE:
@@ -59,27 +59,20 @@ class Connections:
     def change_counter(self) -> int:
         """A number that nobody was given before the last commit that can be seen now.
 
-        About 1.5 µs, in any number of threads: each has a connection of its own to ask SQLite
-        whether others have committed. One for all would not do: with a lock, threads would wait
-        for each other longer than everything else takes; without, statements that overlap share a
-        snapshot, and a busy process would never see anything new.
+        About 0.5 µs, in any number of threads, where the WAL index can be read; elsewhere SQLite is
+        asked by a query, which takes some µs, by one thread at a time: statements that overlap on
+        one connection share a snapshot, and a busy process would never see anything new.
         """
-        watcher = self._own.watcher
-        while True:
-            with watcher.lock:
-                if watcher.connection is not None:
-                    try:
-                        query = watcher.connection.execute("PRAGMA data_version")
-                        version: int = query.fetchone()[0]
-                    except sqlite3.Error as error:
-                        raise failure(self.path, error) from error
-                    if version != watcher.seen:
-                        # Each number is set once only, so none ever comes back. This comes first:
-                        # an interruption in between makes one number too many, not too few.
-                        self._changes = next(self._numbers)
-                        watcher.seen = version
-                    return self._changes
-            self._open_watcher(watcher)
+        try:
+            state: bytes | int = self._index.head()  # type: ignore[union-attr]
+        except (AttributeError, OSError):
+            state = self._ask()
+        seen = self._seen
+        if seen[0] != state:
+            # Each number is given to one state only, and before anything is read of that state. So
+            # a thread that was held up may give one too many, but none that covers a later state.
+            seen = self._seen = (state, next(self._numbers))
+        return seen[1]
 
     def fetch(self, query: str, values: tuple[Any, ...]) -> list[Row]:
         """All rows of a query, in a snapshot of its own."""
@@ -120,10 +113,8 @@ class Connections:
         if not self._reading.acquire(timeout=sqlite_file.BUSY_SECONDS):
             self.writing.release()
             return
-        self._paused = self._disconnect()
-        if not self._paused:
-            self._reading.release()
-            self.writing.release()
+        self._disconnect()
+        self._paused = True
 
     def resume(self, *, in_child: bool) -> None:
         """After a fork: go on, with new connections when they are needed."""
@@ -136,10 +127,7 @@ class Connections:
             # SQLite takes the parent's locks for those of any connection to it in this process.
             _abandon(self.path, self._writer, self._reader)
             self._writer = self._reader = None
-            for watcher in self._watchers:
-                _abandon(self.path, watcher.connection)
-                watcher.connection = None
-                watcher.lock = threading.Lock()
+            self._index = None
             self.writing = threading.RLock()
             self._reading = threading.Lock()
 
@@ -163,58 +151,37 @@ class Connections:
             reader.close()
             raise
         self._reader = reader
+        self._index = open_index(reader.execute("PRAGMA database_list").fetchone()[2])
         return reader
 
-    def _open_watcher(self, watcher: _Watcher) -> None:
+    def _ask(self) -> bytes | int:
+        """The state as SQLite tells it, or the WAL index, once it is open."""
         with self._reading:
             try:
-                connection = self._connect()
+                reader = self._reader or self._open_reader()
+                if self._index is not None:
+                    return self._index.head()
+                version: int = reader.execute("PRAGMA data_version").fetchone()[0]
             except sqlite3.Error as error:
                 raise failure(self.path, error) from error
-            watcher.connection = connection
-            watcher.seen = None
-            self._watchers.add(watcher)
+            return version
 
-    def _disconnect(self) -> bool:
-        """Close all, for who holds both locks; False when a thread does not let go of its own."""
-        for watcher in self._watchers:
-            if not watcher.lock.acquire(timeout=sqlite_file.BUSY_SECONDS):
-                return False
-            watcher.close()
-            watcher.lock.release()
+    def _disconnect(self) -> None:
+        """Close all, for who holds both locks."""
+        index, self._index = self._index, None
+        # What SQLite tells begins anew with every connection, and may be told a second time.
+        self._seen = _NOTHING
         for connection in (self._writer, self._reader):
             if connection is not None:
                 with suppress(sqlite3.Error):
                     connection.close()
         self._writer = self._reader = None
-        return True
+        if index is not None:
+            close_index(index)
 
 
-class _Watcher:
-    """A thread's own connection, and the count of commits that it last saw.
-
-    Attributes:
-        lock: Held by the thread while it asks, and by who closes the connection meanwhile.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.connection: sqlite3.Connection | None = None
-        self.seen: int | None = None
-
-    def close(self) -> None:
-        """Close the connection; the thread opens another one when it next asks."""
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
-
-    __del__ = close  # when the thread ends
-
-
-class _Own(threading.local):
-    def __init__(self) -> None:
-        self.watcher = _Watcher()
-
+_NOTHING: Final = (None, 0)
+"""What is seen when nothing is open."""
 
 _GATE: Final = threading.Lock()
 """Held while a file is opened first, and throughout a fork."""

@@ -250,10 +250,12 @@ def test_a_key_that_another_process_disables_is_refused_at_once(connect, token, 
     """Through the registry that both share; and enabled, it works again."""
     kms = connect(token)
     key = signer(kms)
-    key.sign(Message(b"x"))
     file = tmp_path / "kms.toml"
     file.write_text(token.toml(tmp_path / "keys.db"))
+    signature = key.sign(Message(b"x"))
     token.run(DISABLE, file, key.key_id, "disable")
+    with pytest.raises(KeyStateError):
+        key.verify(Message(b"x"), signature)  # the token has no part in it
     with pytest.raises(KeyStateError):
         key.sign(Message(b"x"))
     token.run(DISABLE, file, key.key_id, "enable")

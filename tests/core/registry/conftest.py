@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from kmscore.algorithms import KeySpec, KeyUsage, Origin, WrappingAlgorithm
-from kmscore.registry import Material, Registry, SqliteStore
+from kmscore.registry import Material, Registry, SqliteStore, sqlite_connections
 from kmscore.registry.model import ImportJob, KeyRecord
 from kmscore.spi import NewKey
 
@@ -115,6 +115,18 @@ def keys(registry):
 def key_id(keys):
     """A symmetric key that was generated."""
     return keys.create()
+
+
+BY_ASKING = """
+from kmscore.registry import sqlite_connections
+sqlite_connections.open_index = lambda database: None
+"""
+
+
+@pytest.fixture
+def asking(monkeypatch):
+    """Makes SQLite's WAL index unreadable, so that SQLite is asked whether something changed."""
+    monkeypatch.setattr(sqlite_connections, "open_index", lambda database: None)
 
 
 PREAMBLE = """

@@ -217,10 +217,10 @@ def test_writers_wait_for_each_other_but_not_for_ever(path, key_id, registry, mo
     store.close()
 
 
-def test_a_watch_that_fails_is_an_error(registry, key_id):
+def test_a_watch_that_fails_is_an_error(asking, registry, key_id):
     """When SQLite cannot say whether something changed, no key is used."""
     registry.usable(key_id, Purpose.ENCRYPT)
-    registry._store._file._own.watcher.connection.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
+    registry._store._file._reader.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
     with pytest.raises(InternalError, match="not authorized"):
         registry.usable(key_id, Purpose.ENCRYPT)
 

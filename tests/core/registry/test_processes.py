@@ -1,15 +1,29 @@
 """Threads, processes and forks: everybody sees the same keys, and nobody loses any."""
 
-import gc
 import itertools
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from kmscore.algorithms import KeyState
 from kmscore.errors import AlreadyExists, InternalError, KeyNotFound, KeyStateError
-from kmscore.registry import Purpose, Registry, SqliteStore
+from kmscore.registry import Purpose, Registry, SqliteStore, sqlite_wal_index
+from tests.core.registry.conftest import BY_ASKING, Keys
+
+WAYS = ["by the WAL index", "by asking SQLite"]
+
+
+@pytest.fixture
+def way(request):
+    """How it is seen whether somebody has changed something."""
+    if request.param == WAYS[1]:
+        request.getfixturevalue("asking")
+
+
+EACH_WAY = pytest.mark.parametrize("way", WAYS, indirect=True)
 
 
 def together(count, work):
@@ -22,6 +36,11 @@ def together(count, work):
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(one, range(count)))
+
+
+def descriptors():
+    """What this process has open."""
+    return {path.name for path in Path("/dev/fd").iterdir()}
 
 
 # --- Threads ---------------------------------------------------------------------------------
@@ -58,7 +77,8 @@ def test_one_of_many_gets_the_name(registry, keys):
     assert registry.count() == 1
 
 
-def test_a_disabled_key_is_refused_however_busy_the_threads_are(registry, other, key_id):
+@EACH_WAY
+def test_a_disabled_key_is_refused_however_busy_the_threads_are(way, registry, other, key_id):
     """Threads that use a key without a pause all see at the next call that it is disabled."""
     disabled = threading.Event()
 
@@ -85,15 +105,12 @@ def test_a_disabled_key_is_refused_however_busy_the_threads_are(registry, other,
         other.enable(key_id)
 
 
-def test_threads_leave_no_connection_behind(registry, key_id):
-    """Each has one of its own to watch for changes, and gives it back at its end."""
-    file = registry._store._file
-    for _ in range(3):
-        together(5, lambda number: registry.usable(key_id, Purpose.ENCRYPT))
-    gc.collect()
-    assert len(file._watchers) == 0
+def test_threads_open_nothing_of_their_own(registry, key_id):
+    """However many use a key, one connection reads for all."""
     registry.usable(key_id, Purpose.ENCRYPT)
-    assert len(file._watchers) == 1
+    before = descriptors()
+    together(5, lambda number: registry.usable(key_id, Purpose.ENCRYPT))
+    assert descriptors() == before
 
 
 def test_a_store_is_closed_under_threads_that_use_it(registry, key_id):
@@ -137,12 +154,82 @@ registry.close()
     registry.close()
 
 
-def test_a_key_disabled_by_another_process_is_refused_at_the_next_call(registry, key_id, run):
+@EACH_WAY
+def test_a_key_disabled_by_another_process_is_refused_at_the_next_call(way, registry, key_id, run):
     """Really another process."""
     registry.usable(key_id, Purpose.ENCRYPT)
     run("Registry(SqliteStore(PATH)).disable(sys.argv[2])", key_id)
     with pytest.raises(KeyStateError, match="DISABLED"):
         registry.usable(key_id, Purpose.ENCRYPT)
+
+
+HOLD = """
+registry = Registry(SqliteStore(PATH))
+say("open")
+sys.stdin.read()
+registry.close()
+"""
+
+
+def test_a_process_that_was_killed_leaves_no_wrong_idea_behind(start, run, path, clock):
+    """Its WAL index is still there; whoever opens the keystore next sees what others change."""
+    crashed = start(HOLD)
+    assert crashed.stdout.readline() == "open\n"
+    crashed.kill()
+    crashed.wait()
+    registry = Registry(SqliteStore(path), clock=clock)
+    key_id = registry.create(Keys.new(), Keys.make).key_id
+    registry.usable(key_id, Purpose.ENCRYPT)
+    run("Registry(SqliteStore(PATH)).disable(sys.argv[2])", key_id)
+    with pytest.raises(KeyStateError, match="DISABLED"):
+        registry.usable(key_id, Purpose.ENCRYPT)
+    registry.close()
+
+
+def test_a_later_sqlite_is_asked(registry, other, key_id, monkeypatch):
+    """Where its WAL index has another format, SQLite itself says whether something changed."""
+    monkeypatch.setattr(sqlite_wal_index, "_VERSION", 3_007_001)
+    registry._store._file.pause()
+    registry._store._file.resume(in_child=False)
+    registry.usable(key_id, Purpose.ENCRYPT)
+    assert registry._store._file._index is None
+    other.disable(key_id)
+    with pytest.raises(KeyStateError, match="DISABLED"):
+        registry.usable(key_id, Purpose.ENCRYPT)
+
+
+def test_a_write_is_alone_while_the_keystore_is_closed_elsewhere(registry, other, key_id, run):
+    """To close a file of SQLite's would drop all locks that this process has on it."""
+    other.usable(key_id, Purpose.ENCRYPT)
+    with registry._store.write() as writer:
+        writer.put_meta("name", b"value")
+        other.close()
+        said = run(
+            """
+from kmscore.registry import sqlite_file
+sqlite_file.BUSY_SECONDS = 0.01
+try:
+    Registry(SqliteStore(PATH)).disable(sys.argv[2])
+except Unavailable:
+    say("held")
+""",
+            key_id,
+        )
+    assert said == ["held"]
+
+
+def test_a_keystore_that_is_opened_again_and_again_leaves_nothing_open(start, path):
+    """Also when other processes have it open meanwhile, and close it."""
+    SqliteStore(path).close()
+    before = descriptors()
+    for _ in range(3):
+        holder = start(HOLD)
+        assert holder.stdout.readline() == "open\n"
+        for _ in range(3):
+            SqliteStore(path).close()
+        holder.communicate(timeout=60)
+    SqliteStore(path).close()
+    assert descriptors() == before
 
 
 def test_several_processes_sweep_at_once(registry, other, keys, clock):
@@ -181,9 +268,12 @@ def test_a_sweep_that_is_overtaken_does_nothing(registry, other, keys, clock, mo
 # --- Forks -----------------------------------------------------------------------------------
 
 
-def test_a_forked_child_sees_what_happens_to_keys(run):
+@pytest.mark.parametrize("way", ["", BY_ASKING], ids=WAYS)
+def test_a_forked_child_sees_what_happens_to_keys(run, way):
     """Every change by the parent counts at the child's next call, and the other way round."""
-    said = run("""
+    said = run(
+        way
+        + """
 registry = Registry(SqliteStore(PATH))
 key_id = registry.create(NEW, make).key_id
 
@@ -210,11 +300,13 @@ for rounds in range(4):
         os.read(from_child, 1)
         say("parent", usable())
     os.wait()
-""")
+"""
+    )
     assert said == ["child", "DISABLED", "parent", "1"] * 24
 
 
-def test_what_was_remembered_before_a_fork_does_not_count_after_it(registry, other, key_id):
+@EACH_WAY
+def test_what_was_remembered_before_a_fork_does_not_count_after_it(way, registry, other, key_id):
     """SQLite counts changes from the same number again in every new connection."""
     store = registry._store
     for _ in range(3):
@@ -227,6 +319,26 @@ def test_what_was_remembered_before_a_fork_does_not_count_after_it(registry, oth
         with pytest.raises(KeyStateError, match="DISABLED"):
             registry.usable(key_id, Purpose.ENCRYPT)
         other.enable(key_id)
+
+
+@EACH_WAY
+def test_a_keystore_that_was_replaced_counts_after_a_fork(way, registry, key_id, path):
+    """A backup was put in its place, in which the key is disabled, and looks as new as before."""
+    registry.disable(key_id)
+    file = registry._store._file
+    file.pause()
+    shutil.copyfile(path, path.with_name("disabled"))
+    file.resume(in_child=False)
+    registry.enable(key_id)
+    file.pause()
+    file.resume(in_child=False)
+    registry.usable(key_id, Purpose.ENCRYPT)
+    file.pause()
+    path.with_name("disabled").chmod(0o600)
+    path.with_name("disabled").replace(path)
+    file.resume(in_child=False)
+    with pytest.raises(KeyStateError, match="DISABLED"):
+        registry.usable(key_id, Purpose.ENCRYPT)
 
 
 def test_what_a_forked_child_writes_outlives_its_parent(run, path):
@@ -344,25 +456,16 @@ say(registry.find(key_id).version)
     assert said == ["refused", "2"]
 
 
-@pytest.mark.parametrize(
-    ("enter", "leave"),
-    [
-        ("file._reading.acquire()", "file._reading.release()"),
-        ("file._own.watcher.lock.acquire()", "file._own.watcher.lock.release()"),
-    ],
-)
-def test_a_fork_in_the_middle_of_reading_is_refused_in_the_child(run, enter, leave):
+def test_a_fork_in_the_middle_of_reading_is_refused_in_the_child(run):
     """As from a signal's handler, which may run at any moment; the parent goes on."""
-    said = run(
-        """
+    said = run("""
 from kmscore.registry import sqlite_file
 sqlite_file.BUSY_SECONDS = 0.01
 store = SqliteStore(PATH)
-file = store._file
 registry = Registry(store)
 key_id = registry.create(NEW, make).key_id
 registry.usable(key_id, Purpose.ENCRYPT)
-exec(sys.argv[2])
+store._file._reading.acquire()
 child = os.fork()
 if child == 0:
     try:
@@ -371,13 +474,10 @@ if child == 0:
         say("refused")
     sys.exit()
 os.waitpid(child, 0)
-exec(sys.argv[3])
+store._file._reading.release()
 registry.rotate(key_id, make)
 say(registry.usable(key_id, Purpose.ENCRYPT).version)
-""",
-        enter,
-        leave,
-    )
+""")
     assert said == ["refused", "2"]
 
 
