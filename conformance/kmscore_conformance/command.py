@@ -71,11 +71,13 @@ def run(
 
     Exits with 1 when a law is broken, or when a waiver accepts nothing.
     """
-    from kmscore_conformance.report import Report, write_report
+    from kmscore_conformance.report import Report, make_folder, write_report
     from kmscore_conformance.runner import run_laws
     from kmscore_conformance.session import Session
     from kmscore_conformance.waivers import Waivers
 
+    if folder is not None:
+        make_folder(folder)
     session = Session.configured(
         line.config(),
         providers,
@@ -172,19 +174,21 @@ def zoo(line: CommandLine, animals: tuple[str, ...], target: Path | None) -> int
 def matrix(line: CommandLine, reports: tuple[Path, ...], targets: tuple[Path, ...]) -> int:
     """Merge REPORTS, files report.json or folders with one, into one matrix.
 
-    Exits with 1 when one of them failed.
+    Exits with 1 when a law is broken, or when a waiver accepts nothing.
     """
     from kmscore_conformance.report import Report, write_matrix
+    from kmscore_conformance.report.matrix import Matrix
+    from kmscore_conformance.report.page import verdict
 
     found = [Report.load(place / "report.json" if place.is_dir() else place) for place in reports]
+    merged = Matrix(found)
     for target in targets:
         write_matrix(found, target)
-    bad = [str(place) for place, report in zip(reports, found, strict=True) if not report.ok]
     line.show(
-        {"reports": len(found), "failed": bad},
-        f"{len(found)} reports, {len(bad)} of them with findings",
+        {"reports": len(found), "ok": merged.ok, "verdict": verdict(merged)},
+        f"{verdict(merged)} ({len(found)} report{'s' if len(found) > 1 else ''})",
     )
-    return FAILED if bad else 0
+    return 0 if merged.ok else FAILED
 
 
 def _progress(line: CommandLine) -> Callable[[Result], None] | None:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+CORE: Final = "core"
+"""The provider's name in results of laws about kmscore itself."""
+
 
 class Outcome(StrEnum):
     """What became of a law on one case of one provider, or one ordered pair."""

@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from kmscore_conformance.outcome import Result
+    from kmscore_conformance.runner import Item
     from kmscore_conformance.session import Session
 
 _RUN = pytest.StashKey["Run"]()
@@ -21,8 +22,20 @@ class Run:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.items: list[Item] = []
         self.results: list[Result] = []
         self.idle: tuple[str, ...] = ()
+
+    def every_result(self) -> list[Result]:
+        """A result for each item: pytest may have deselected some, or stopped before them."""
+        from kmscore_conformance.outcome import Outcome
+
+        done = {result.place for result in self.results}
+        others = [
+            item.result(Outcome.NOT_RUN, "deselected, or pytest stopped before it")
+            for item in self.items
+        ]
+        return self.results + [result for result in others if result.place not in done]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,6 +55,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--kms-report", metavar="DIR", help="Write JSON, JUnit, a page and a badge there.")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse several processes: keys, calls, waivers and the report belong to one run."""
+    if config.getoption("--kms-provider") and config.getoption("dist", "no") != "no":
+        raise pytest.UsageError("kmscore: the suite runs in one process: leave out -n")
+
+
 def run_of(config: pytest.Config) -> Run:
     """The run of this session of pytest; the providers are opened when it is first asked for."""
     if _RUN not in config.stash:
@@ -58,12 +77,15 @@ def _open(config: pytest.Config) -> Session:
     from pathlib import Path
 
     from kmscore.config import Config
+    from kmscore_conformance.report import make_folder
     from kmscore_conformance.session import Session
     from kmscore_conformance.waivers import Waivers
 
     def option(name: str) -> Any:
         return config.getoption(name)
 
+    if option("--kms-report"):
+        make_folder(Path(option("--kms-report")))
     waivers, vectors = option("--kms-waivers"), option("--kms-vectors")
     return Session.configured(
         Config.load(option("--kms-config")),
@@ -92,11 +114,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if run is None:
         return
     run.session.close()
+    if session.config.option.collectonly:
+        return
     from pathlib import Path
 
     from kmscore_conformance.report import Report, write_report
 
-    report = Report.of(run.session, run.results)
+    report = Report.of(run.session, run.every_result())
     run.idle = report.idle
     folder = session.config.getoption("--kms-report")
     if folder:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 from kmscore.errors import KmsError
 from kmscore_conformance.law import Law, choose
 from kmscore_conformance.outcome import (
+    CORE,
     BudgetSpent,
     Inapplicable,
     NotRun,
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from kmscore_conformance.session import Session
     from kmscore_conformance.subject import Subject
     from kmscore_conformance.witness import Witness
-
-CORE: Final = "core"
-"""The provider's name in results of laws about kmscore itself."""
 
 _DETAIL: Final = 600
 
@@ -71,6 +69,21 @@ class Item(NamedTuple):
         if self.peer_name:
             names += f">{self.peer_name}"
         return f"{self.law.id}[{names}{' ' + self.case.label if self.case.label else ''}]"
+
+    def result(
+        self, outcome: Outcome, detail: str = "", *, seconds: float = 0.0, calls: int = 0
+    ) -> Result:
+        """What became of it; arguments as in `Result`."""
+        return Result(
+            law=self.law.id,
+            case=self.case.label,
+            provider=self.provider_name,
+            peer=self.peer_name,
+            outcome=outcome,
+            detail=detail,
+            seconds=seconds,
+            calls=calls,
+        )
 
 
 def plan(session: Session, ids: Iterable[str] | None = None) -> Iterator[Item]:
@@ -146,15 +159,8 @@ def run_item(session: Session, item: Item) -> Result:
     outcome, detail = item.outcome, item.detail
     if outcome is None:
         outcome, detail = _judge(session, item)
-    result = Result(
-        law=item.law.id,
-        case=item.case.label,
-        provider=item.provider_name,
-        peer=item.peer_name,
-        outcome=outcome,
-        detail=detail,
-        seconds=time.perf_counter() - began,
-        calls=_spent(item) - spent,
+    result = item.result(
+        outcome, detail, seconds=time.perf_counter() - began, calls=_spent(item) - spent
     )
     return session.waivers.apply(result)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from kmscore.algorithms import TRAITS, KeySpec
 from kmscore.errors import InvalidRequest
+from kmscore_conformance.outcome import CORE
 from kmscore_conformance.profile import Profile, profile_named
 from kmscore_conformance.subject import Subject
 from kmscore_conformance.waivers import Waivers
@@ -60,10 +61,11 @@ class Session:
         self.began = datetime.now(UTC)
         self.twins: dict[tuple[str, str], Key] = {}
         self._materials: dict[KeySpec, bytes] = {}
-        names = [subject.name for subject in self.everybody]
-        if len(set(names)) < len(names):
+        try:
+            self._check(max_calls)
+        except InvalidRequest:
             self.close()
-            raise InvalidRequest("a provider is named twice", hint="Each is tested or a peer, once")
+            raise
         for subject in self.everybody:
             subject.budget.most = self.profile.max_calls if max_calls is None else max_calls
 
@@ -104,6 +106,21 @@ class Session:
             for subject in opened:
                 subject.close()
             raise
+
+    def _check(self, max_calls: int | None) -> None:
+        names = [subject.name for subject in self.everybody]
+        if len(set(names)) < len(names):
+            raise InvalidRequest("a provider is named twice", hint="Each is tested or a peer, once")
+        for name in (CORE, *(witness.name for witness in self.witnesses)):
+            if name in names:
+                raise InvalidRequest(
+                    f"a provider is named {name!r}, as somebody else in the report",
+                    hint="Give it another name in kms.toml",
+                )
+        if max_calls is not None and max_calls < 1:
+            raise InvalidRequest(f"{max_calls} calls are too few for a run")
+        if self.vectors is not None and not self.vectors.is_dir():
+            raise InvalidRequest(f"there is no folder {self.vectors} with vectors")
 
     @property
     def everybody(self) -> tuple[Subject, ...]:

@@ -58,6 +58,10 @@ def test_an_idle_waiver_exits_with_1(conformance, folder):
         (("run", "one", "--profile", "slow"), 1, "no profile 'slow'"),
         (("run", "one", "--law", "sym.rountrip"), 1, "'sym.roundtrip'"),
         (("run", "one", "--waivers", "absent.toml"), 3, "absent.toml"),
+        (("run", "one", "--max-calls", "0"), 1, "0 calls are too few"),
+        (("run", "one", "--vectors", "absent"), 1, "no folder absent"),
+        (("run", "one", "--report", "kms.toml"), 1, "kms.toml cannot be made"),
+        (("run", "one", "--report", "/proc/out"), 1, "/proc/out cannot be made"),
         (("laws", "nothing.*"), 1, "no law 'nothing.*'"),
         (("matrix", "absent", "-o", "m.html"), 3, "absent"),
         (("matrix", "kms.toml", "-o", "m.html"), 3, "no report"),
@@ -68,6 +72,15 @@ def test_mistakes_are_told(conformance, arguments, code, told):
     got, said, complaints = conformance(*arguments)
     assert (got, said) == (code, "")
     assert told in complaints
+
+
+def test_a_provider_may_not_be_called_like_a_witness(conformance, folder):
+    """Nobody could tell their results apart."""
+    text = (folder / "kms.toml").read_text()
+    (folder / "kms.toml").write_text(text.replace("providers.two", "providers.openssl"))
+    code, _, complaints = conformance("run", "one", "--peer", "openssl")
+    assert code == 1
+    assert "a provider is named 'openssl'" in complaints
 
 
 def test_json_is_the_report(conformance):
@@ -100,7 +113,9 @@ def test_reports_are_merged_into_a_matrix(conformance, folder):
     code, said, _ = conformance(
         "matrix", "out/one", "out/two/report.json", "-o", "m.html", "-o", "m.md"
     )
-    assert (code, said) == (0, "2 reports, 0 of them with findings\n")
+    assert code == 0
+    assert said.startswith("one and two keep every law that was tried; left out: ")
+    assert said.endswith(" (2 reports)\n")
     assert "| one |  | ✓ 1/1 |" in (folder / "m.md").read_text()
     assert "one and two keep every law" in (folder / "m.html").read_text()
 

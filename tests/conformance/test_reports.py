@@ -2,20 +2,24 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from kmscore_conformance.outcome import Outcome
 from kmscore_conformance.report import Report, write_matrix, write_report
 from kmscore_conformance.report.badge import badge
 from kmscore_conformance.report.junit import junit
-from kmscore_conformance.report.page import page
+from kmscore_conformance.report.markdown import markdown
+from kmscore_conformance.report.matrix import Matrix
+from kmscore_conformance.report.page import page, verdict
 from kmscore_conformance.runner import run_laws
 from kmscore_conformance.session import Session
 from kmscore_conformance.waivers import Waiver, Waivers
 
-from kmscore.errors import ConfigError
+from kmscore.errors import ConfigError, InvalidRequest
 
 
 def xml(text) -> Any:
@@ -149,7 +153,8 @@ def test_the_page_tells_outcomes_without_colours(bad, read):
 def test_the_page_of_a_sound_provider_says_so(good, read):
     """In its first line."""
     text = " ".join(read(page([good])).text)
-    assert "✓ one keeps every law that applies" in text
+    assert "✓ one keeps every law that was tried; left out: " in text
+    assert re.search(r"2 of \d+ laws were tried, in \d cases", text)
     assert "Findings" not in text
 
 
@@ -176,7 +181,8 @@ def test_an_idle_waiver_fails_in_junit(subject):
 
 def test_the_badge_says_it_in_words(good, bad):
     """Green or red, and readable."""
-    assert "<title>kmscore: 2 laws kept</title>" in badge(good)
+    assert "<title>kmscore: 2 laws kept, " in badge(good)
+    assert " left out</title>" in badge(good)
     assert "<title>kmscore: 2 laws broken</title>" in badge(bad)
     for each in (good, bad):
         xml(badge(each))
@@ -192,6 +198,76 @@ def test_in_a_matrix_the_later_result_holds(good, bad, tmp_path):
     text = (tmp_path / "m.md").read_text()
     assert "sig.other-key" not in text
     assert "sig.other-message" in text
+
+
+def test_a_page_on_what_was_repaired_says_so(good, bad):
+    """The earlier failure is nobody's verdict any more; no waiver is blamed for it either."""
+    repaired = replace(good, results=[replace(r, outcome=Outcome.PASS) for r in bad.results])
+    early = replace(bad, facts={**bad.facts, "began": "2020-01-01T00:00:00Z"})
+    merged = Matrix([early, repaired])
+    assert merged.ok
+    assert verdict(merged).startswith("one keeps every law that was tried")
+
+
+def test_what_was_left_out_later_stands_as_it_was_tried(good):
+    """A short run after a long one takes nothing away."""
+    later = replace(
+        good,
+        facts={**good.facts, "began": "2099-01-01T00:00:00Z"},
+        results=[replace(result, outcome=Outcome.NOT_RUN) for result in good.results],
+    )
+    assert Matrix([good, later]).results == tuple(good.results)
+    assert verdict(Matrix([later])) == "Nothing was tried"
+
+
+def test_only_a_run_of_every_law_keeps_every_law_that_applies(good):
+    """Laws that do not apply are none that were left out; waived ones are told."""
+    sample = good.results[0]
+    rest = [
+        replace(sample, law=law["id"], outcome=Outcome.NOT_APPLICABLE)
+        for law in good.laws
+        if law["id"] not in {result.law for result in good.results}
+    ]
+    whole = replace(good, results=[*good.results, *rest])
+    assert verdict(Matrix([whole])) == "one keeps every law that applies"
+    assert "<title>kmscore: 2 laws kept</title>" in badge(whole)
+    rest[0] = replace(rest[0], outcome=Outcome.WAIVED, waiver=f"future: why ({LINK})")
+    waived = replace(good, results=[*good.results, *rest])
+    assert verdict(Matrix([waived])) == "one keeps every law that applies; waived: 1"
+    rest[0] = replace(rest[0], outcome=Outcome.NOT_RUN, waiver="")
+    short = replace(good, results=[*good.results, *rest])
+    assert verdict(Matrix([short])) == "one keeps every law that was tried; left out: 1"
+
+
+def test_two_providers_of_one_name_are_not_merged(good):
+    """Their results would be taken for one provider's."""
+    other = replace(good, providers=[{**good.providers[0], "type": "pkcs11"}])
+    with pytest.raises(InvalidRequest, match="'one' is software in one report, and pkcs11"):
+        Matrix([good, other])
+
+
+def test_no_word_of_a_report_becomes_markup(good):
+    """Reports that are merged come from others."""
+    evil = "<img src=x>|"
+    table = good.providers[0]["capabilities"]
+    row = {**table["keys"][0], "spec": evil, "usage": evil, "algorithms": [evil]}
+    provider = {
+        **good.providers[0],
+        "name": evil,
+        "distribution": evil,
+        "calls": evil,
+        "capabilities": {**table, "keys": [row], "features": [evil]},
+    }
+    report = replace(
+        good,
+        facts={**good.facts, "seed": evil, "seconds": evil, "system": evil},
+        providers=[provider],
+        results=[replace(result, provider=evil, case=evil) for result in good.results],
+    )
+    assert "<img" not in page([report])
+    text = markdown([report])
+    assert "<img" not in text
+    assert evil not in text
 
 
 def test_a_report_of_another_format_is_refused(good, tmp_path):

@@ -55,6 +55,28 @@ def test_the_report_has_four_files(run_pytest, folder):
     assert [suite.get("name") for suite in root] == ["one"]
 
 
+def test_what_pytest_leaves_out_is_not_run(run_pytest, report):
+    """Deselected cases are in the report, and nothing claims that they were kept."""
+    run_pytest(
+        *("--kms-provider", "one", *QUICK, "--kms-report", "out", "-k", "ED25519"),
+        *("--kms-law", "sig.deterministic", "--kms-law", "sig.long-message"),
+    )
+    data = report()
+    assert data["counts"]["PASS"] == 2
+    reasons = {each["detail"] for each in data["results"] if each["outcome"] == "NOT_RUN"}
+    assert reasons == {"deselected, or pytest stopped before it"}
+
+
+def test_a_list_of_the_tests_is_no_report(run_pytest, folder):
+    """Nothing was tried, so nothing is written."""
+    ran = run_pytest(
+        *("--kms-provider", "one", *QUICK, "--kms-report", "out"),
+        *("--kms-law", "sig.deterministic", "--collect-only"),
+    )
+    assert ran.returncode == 0
+    assert list((folder / "out").iterdir()) == []
+
+
 def test_a_waived_case_is_xfailed_and_an_idle_waiver_fails(run_pytest, folder):
     """The exit code is 1 although no test failed, and the waiver is named."""
     (folder / "w.toml").write_text(
@@ -73,6 +95,7 @@ def test_a_waived_case_is_xfailed_and_an_idle_waiver_fails(run_pytest, folder):
         ((), "no provider is named: name one with --kms-provider"),
         (("--kms-provider", "three"), "has no provider 'three'"),
         (("--kms-provider", "one", "--kms-profile", "slow"), "no profile 'slow'"),
+        (("--kms-provider", "one", "-n", "2"), "the suite runs in one process: leave out -n"),
         (("--kms-provider", "one", "--kms-config", "absent.toml"), "absent.toml cannot be read"),
     ],
 )

@@ -275,7 +275,7 @@ class KeyUnnamed(Sound):
     "The zero padding of a cloud's own envelope example.",
     caught_by="sym.roundtrip",
     # A data key is a plaintext too, and may end with such a byte.
-    also="sym.* envelope.*",
+    also="contract.data-key-limit sym.* envelope.*",
 )
 class ZerosStripped(Sound):
     """Zero padding cannot be undone."""
@@ -291,7 +291,7 @@ class ZerosStripped(Sound):
     "Command lines that add and remove line breaks.",
     caught_by="sym.roundtrip",
     # A data key is a plaintext too, and may end with such a byte.
-    also="sym.* envelope.*",
+    also="contract.data-key-limit sym.* envelope.*",
 )
 class TextOnly(Sound):
     """Strips."""

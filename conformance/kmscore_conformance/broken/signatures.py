@@ -116,8 +116,11 @@ class SignBitLost(Sound):
     kinds = ECDSA
 
     def sign_ecdsa(self, key: ec.EllipticCurvePrivateKey, data: Signable) -> bytes:
-        """Not DER."""
-        return _unsigned_der(*signature_integers(super().sign_ecdsa(key, data)))
+        """Not DER; always with a high integer, so that chance has no say in what is seen."""
+        while True:
+            r, s = signature_integers(super().sign_ecdsa(key, data))
+            if max(r, s) >> 255:
+                return _unsigned_der(r, s)
 
 
 @animal(

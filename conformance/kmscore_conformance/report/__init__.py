@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kmscore_conformance.report.files import write_matrix, write_report
+from kmscore_conformance.report.files import make_folder, write_matrix, write_report
 from kmscore_conformance.report.record import Report
 
-__all__ = ["Report", "write_matrix", "write_report"]
+__all__ = ["Report", "make_folder", "write_matrix", "write_report"]

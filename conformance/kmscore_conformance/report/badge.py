@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kmscore_conformance.outcome import Outcome
+from kmscore_conformance.report.matrix import Matrix
 
 if TYPE_CHECKING:
     from kmscore_conformance.report.record import Report
@@ -15,15 +16,17 @@ _WIDTH_OF_A_LETTER: Final = 6.6
 
 def badge(report: Report) -> str:
     """An SVG without outside parts; its title says the same in words."""
-    kept = {result.law for result in report.results if result.outcome is Outcome.PASS}
-    broken = {result.law for result in report.results if result.outcome is Outcome.FAIL}
-    waived = {result.law for result in report.results if result.outcome is Outcome.WAIVED}
-    if not report.ok:
-        said = f"{len(broken)} laws broken" if broken else "idle waivers"
-        colour = "#b42318"
+    matrix = Matrix([report])
+    broken, waived = matrix.laws_with(Outcome.FAIL), matrix.laws_with(Outcome.WAIVED)
+    exceptions = {"waived": len(waived), "left out": len(matrix.left_out)}
+    told = [f"{count} {name}" for name, count in exceptions.items() if count]
+    if broken:
+        said, colour = f"{len(broken)} {_laws(len(broken))} broken", "#b42318"
+    elif not report.ok:
+        said, colour = "idle waivers", "#b42318"
     else:
-        said = f"{len(kept)} laws kept" + (f", {len(waived)} waived" if waived else "")
-        colour = "#1a7f37" if not waived else "#8a6100"
+        said = ", ".join([f"{len(matrix.kept)} {_laws(len(matrix.kept))} kept", *told])
+        colour = "#8a6100" if told else "#1a7f37"
     left = round(12 + _WIDTH_OF_A_LETTER * len("kmscore"))
     right = round(12 + _WIDTH_OF_A_LETTER * len(said))
     return (
@@ -35,3 +38,7 @@ def badge(report: Report) -> str:
         f'font-size="11" text-anchor="middle"><text x="{left / 2}" y="14">kmscore</text>'
         f'<text x="{left + right / 2}" y="14">{said}</text></g></svg>\n'
     )
+
+
+def _laws(count: int) -> str:
+    return "law" if count == 1 else "laws"

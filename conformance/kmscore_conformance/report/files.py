@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
     from kmscore_conformance.report.record import Report
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder for a report, where there is none: before the run, which may take hours.
+
+    Raises:
+        InvalidRequest: It cannot be made, or nothing can be written to it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidRequest(f"{folder} cannot be made for the report: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InvalidRequest(f"the report cannot be written to {folder}: it is read-only")
+
+
 def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
     """Write ``report.json``, ``junit.xml``, ``report.html`` and ``badge.svg``.
 
@@ -29,8 +44,8 @@ def write_report(report: Report, folder: Path) -> tuple[Path, ...]:
         "report.html": page([report]).encode(),
         "badge.svg": badge(report).encode(),
     }
+    make_folder(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, data in content.items():
             (folder / name).write_bytes(data)
     except OSError as error:

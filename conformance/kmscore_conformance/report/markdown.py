@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from kmscore_conformance.outcome import Outcome
-from kmscore_conformance.report.matrix import CORE, Cell, Matrix
+from kmscore_conformance.outcome import CORE, Outcome
+from kmscore_conformance.report.matrix import Cell, Matrix
 from kmscore_conformance.report.page import MEANINGS, SIGNS, verdict
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ def markdown(reports: Sequence[Report]) -> str:
     lines = [
         "# The matrix",
         "",
-        f"{verdict(matrix)}: {len(matrix.laws)} laws, {str(latest['began'])[:10]}.",
+        f"{_plain(verdict(matrix))}.",
+        f"{len(matrix.tried)} of {len(matrix.laws)} laws were tried, {str(latest['began'])[:10]};",
         f"kmscore {latest['kmscore']}; judged by {witnesses}.",
         "",
         "What the row makes, the column understands; cases kept of cases tried.",
@@ -52,12 +53,12 @@ def markdown(reports: Sequence[Report]) -> str:
     for result, cases in matrix.findings:
         where = result.provider + (f" → {result.peer}" if result.peer else "")
         where += f" ({', '.join(cases)})" if cases else ""
-        text = _plain(result.detail)
-        lines.append(f"- {SIGNS[result.outcome]} `{result.law}` on {where}: {text}")
+        text = f"`{result.law}` on {where}: {result.detail}"
+        lines.append(f"- {SIGNS[result.outcome]} {_plain(text)}")
     for provider, waiver, laws, cases, count in matrix.waived:
         where = f"{provider} ({', '.join(cases)})" if cases else provider
-        sign, named = SIGNS[Outcome.WAIVED], ", ".join(f"`{law}`" for law in laws)
-        lines.append(f"- {sign} {count} results on {where}, {_plain(waiver)}: {named}")
+        text = f"{count} results on {where}, {waiver}: {', '.join(f'`{law}`' for law in laws)}"
+        lines.append(f"- {SIGNS[Outcome.WAIVED]} {_plain(text)}")
     if matrix.findings or matrix.waived:
         lines.append("")
     shown = {Cell.of(matrix.results).worst, *(result.outcome for result in matrix.results)}
@@ -68,8 +69,9 @@ def markdown(reports: Sequence[Report]) -> str:
 
 
 def _table(first: str, heads: Sequence[str], rows: dict[str, list[str]]) -> list[str]:
-    lines = [f"| {first} | {' | '.join(heads)} |", "|" + "---|" * (len(heads) + 1)]
-    return lines + [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
+    named = " | ".join(_plain(head) for head in heads)
+    lines = [f"| {first} | {named} |", "|" + "---|" * (len(heads) + 1)]
+    return lines + [f"| {_plain(name)} | {' | '.join(cells)} |" for name, cells in rows.items()]
 
 
 def _cell(cell: Cell) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kmscore_conformance.outcome import Outcome, Result
+from kmscore.errors import InvalidRequest
+from kmscore_conformance.outcome import CORE, Outcome, Result
 
 if TYPE_CHECKING:
     from kmscore_conformance.report.record import Report
 
-CORE: Final = "core"
+UNTRIED: Final = frozenset({Outcome.NOT_APPLICABLE, Outcome.NOT_RUN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,7 @@ class Cell:
     @property
     def tried(self) -> int:
         """How many were tried: all but what does not apply and what was left out."""
-        left_out = self.counts[Outcome.NOT_APPLICABLE] + self.counts[Outcome.NOT_RUN]
-        return self.counts.total() - left_out
+        return self.counts.total() - sum(self.counts[outcome] for outcome in UNTRIED)
 
     @property
     def worst(self) -> Outcome | None:
@@ -83,7 +83,10 @@ class Accepted(NamedTuple):
 
 
 class Matrix:
-    """Reports, merged; where two have the same result, the later report's holds.
+    """Reports, merged; where two have the same result, the later one that was run holds.
+
+    Raises:
+        InvalidRequest: Two reports call providers of different types by one name.
 
     Attributes:
         reports: The reports, the oldest first.
@@ -100,19 +103,57 @@ class Matrix:
         self.providers: dict[str, Mapping[str, Any]] = {}
         self.witnesses: dict[str, str] = {}
         for report in self.reports:
-            merged |= {result.place: result for result in report.results}
+            for result in report.results:
+                if result.outcome is not Outcome.NOT_RUN or result.place not in merged:
+                    merged[result.place] = result
             self.laws |= {law["id"]: law for law in report.laws}
             self.witnesses |= report.witnesses
             for provider in report.providers:
                 known = self.providers.get(provider["name"])
+                if known is not None and known["type"] != provider["type"]:
+                    raise InvalidRequest(
+                        f"{provider['name']!r} is {known['type']} in one report, and "
+                        f"{provider['type']} in another",
+                        hint="Give them different names in kms.toml, and run again",
+                    )
                 if known is None or provider["role"] == "tested":
                     self.providers[provider["name"]] = provider
         self.results = tuple(merged.values())
 
     @property
     def ok(self) -> bool:
-        """Whether every report passes."""
-        return all(report.ok for report in self.reports)
+        """Whether nothing fails as it is now, and no report has an idle waiver."""
+        failed = any(each.outcome is Outcome.FAIL for each in self.results)
+        return not failed and not any(report.idle for report in self.reports)
+
+    def laws_with(self, outcome: Outcome) -> frozenset[str]:
+        """Ids of laws that have this outcome in some case."""
+        return frozenset(each.law for each in self.results if each.outcome is outcome)
+
+    @property
+    def tried(self) -> frozenset[str]:
+        """Ids of laws of which a case was tried."""
+        return frozenset(each.law for each in self.results if each.outcome not in UNTRIED)
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """Ids of laws that were tried, and kept wherever they were."""
+        other = self.laws_with(Outcome.FAIL) | self.laws_with(Outcome.WAIVED)
+        return self.laws_with(Outcome.PASS) - other
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Ids of laws that may apply to one of the providers, and of which no case was tried."""
+        seen: dict[tuple[str, str], set[Outcome]] = {}
+        for each in self.results:
+            seen.setdefault((each.law, each.provider), set()).add(each.outcome)
+        return frozenset(
+            law
+            for law in self.laws
+            for name in ((CORE,) if (law, CORE) in seen else self.tested)
+            if not (outcomes := seen.get((law, name), set()))
+            or (outcomes <= UNTRIED and Outcome.NOT_RUN in outcomes)
+        )
 
     @property
     def tested(self) -> tuple[str, ...]:

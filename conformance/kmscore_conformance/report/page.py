@@ -9,8 +9,8 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from kmscore_conformance.outcome import Outcome
-from kmscore_conformance.report.matrix import CORE, Accepted, Cell, Finding, Matrix
+from kmscore_conformance.outcome import CORE, Outcome
+from kmscore_conformance.report.matrix import Accepted, Cell, Finding, Matrix
 
 if TYPE_CHECKING:
     from kmscore_conformance.report.record import Report
@@ -65,7 +65,15 @@ def verdict(matrix: Matrix) -> str:
     listed = " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
     verb = "keeps" if len(names) == 1 else "keep"
     if matrix.ok:
-        return f"{listed} {verb} every law that applies"
+        if not Cell.of(matrix.results).tried:
+            return "Nothing was tried"
+        said = f"{listed} {verb} every law that {'was tried' if matrix.left_out else 'applies'}"
+        exceptions = {
+            "waived": len(matrix.laws_with(Outcome.WAIVED)),
+            "left out": len(matrix.left_out),
+        }
+        told = ", ".join(f"{name}: {count}" for name, count in exceptions.items() if count)
+        return f"{said}; {told}" if told else said
     broken = {(each.provider, each.law) for each in matrix.results if each.outcome is Outcome.FAIL}
     if not broken:
         return "A waiver accepts nothing"
@@ -79,16 +87,16 @@ def verdict(matrix: Matrix) -> str:
 
 
 def _head(matrix: Matrix) -> str:
-    tried = [each for each in matrix.results if each.outcome is not Outcome.NOT_APPLICABLE]
-    kept = {each.law for each in matrix.results if each.outcome is Outcome.PASS}
-    bad = {each.law for each in matrix.results if each.outcome is Outcome.FAIL}
-    counts = Cell.of(matrix.results).counts
+    total = Cell.of(matrix.results)
+    counts = total.counts
     figures = (
-        (len(kept - bad), "laws kept"),
-        (len(bad), "laws not kept"),
-        (counts[Outcome.WAIVED], "results waived"),
+        (len(matrix.kept), "laws kept"),
+        (len(matrix.laws_with(Outcome.FAIL)), "laws not kept"),
+        (len(matrix.laws_with(Outcome.WAIVED)), "laws waived"),
+        (len(matrix.left_out), "laws left out"),
         (counts[Outcome.UNDECLARED], "undeclared"),
         (counts[Outcome.PASS], "cases passed"),
+        (counts[Outcome.WAIVED], "cases waived"),
         (counts[Outcome.NOT_RUN], "cases not run"),
         (counts[Outcome.NOT_APPLICABLE], "do not apply"),
     )
@@ -106,8 +114,9 @@ def _head(matrix: Matrix) -> str:
         "<header><h1>kmscore conformance report</h1>"
         f'<p class="verdict {state}">{SIGNS[Outcome.PASS] if matrix.ok else SIGNS[Outcome.FAIL]} '
         f"{escape(verdict(matrix))}</p>"
-        f'<p class="lead">{len(matrix.laws)} laws were tried in {len(tried)} cases. Signatures and '
-        "ciphertexts are judged by other implementations, never by the provider itself.</p>"
+        f'<p class="lead">{len(matrix.tried)} of {len(matrix.laws)} laws were tried, in '
+        f"{total.tried} cases. Signatures and ciphertexts are judged by other implementations, "
+        "never by the provider itself.</p>"
         f'<ul class="figures">{"".join(f"<li><b>{n}</b><span>{w}</span></li>" for n, w in figures)}'
         f'</ul><dl class="facts">'
         + "".join(f"<div><dt>{escape(n)}</dt><dd>{escape(v)}</dd></div>" for n, v in facts)
@@ -220,7 +229,8 @@ def _capabilities(matrix: Matrix) -> str:
         {(row["spec"], row["usage"]) for table in tables.values() for row in table["keys"]}
     )
     rows = "".join(
-        f'<tr><th scope="row">{spec}<small>{usage.lower().replace("_", " ")}</small></th>'
+        f'<tr><th scope="row">{escape(spec)}'
+        f"<small>{escape(usage.lower().replace('_', ' '))}</small></th>"
         + "".join(_kind(table, spec, usage) for table in tables.values())
         + "</tr>"
         for spec, usage in kinds
@@ -289,9 +299,10 @@ def _runs(matrix: Matrix) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(each["name"])}<small>{escape(each["role"])}</small></th>'
         f"<td>{escape(each['type'])}<small>{escape(each['distribution'])}</small></td>"
-        f"<td>{each['calls']}</td><td>{len(each['keys_left'])}</td>"
-        f"<td>{escape(report.facts['profile'])}</td><td>{report.facts['seed']}</td>"
-        f"<td>{escape(report.facts['began'])}</td><td>{report.facts['seconds']}</td></tr>"
+        f"<td>{escape(str(each['calls']))}</td><td>{len(each['keys_left'])}</td>"
+        f"<td>{escape(report.facts['profile'])}</td><td>{escape(str(report.facts['seed']))}</td>"
+        f"<td>{escape(report.facts['began'])}</td>"
+        f"<td>{escape(str(report.facts['seconds']))}</td></tr>"
         for report in matrix.reports
         for each in report.providers
     )

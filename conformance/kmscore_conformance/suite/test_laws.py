@@ -14,8 +14,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not metafunc.config.getoption("--kms-provider"):
         raise pytest.Collector.CollectError("no provider is named: name one with --kms-provider")
     run = run_of(metafunc.config)
-    items = list(plan(run.session, metafunc.config.getoption("--kms-law") or None))
-    metafunc.parametrize("item", items, ids=[item.label for item in items])
+    run.items = list(plan(run.session, metafunc.config.getoption("--kms-law") or None))
+    metafunc.parametrize("item", run.items, ids=[item.label for item in run.items])
 
 
 def test_law(item: Item, request: pytest.FixtureRequest) -> None:
