@@ -14,11 +14,18 @@ from typing import TYPE_CHECKING, TypeVar
 from kmscore.algorithms import TRAITS, KeySpec, KeyUsage, Origin, parse
 from kmscore.checks import require_bytes, require_length, require_text
 from kmscore.context import EncryptionContext
-from kmscore.errors import ConfigError, InvalidRequest, KmsError, PluginError, Unsupported
+from kmscore.errors import (
+    ConfigError,
+    InternalError,
+    InvalidRequest,
+    KmsError,
+    PluginError,
+    Unsupported,
+)
 from kmscore.gate import Gate, interface
 from kmscore.key import Key
 from kmscore.retry import Replay, Retrier
-from kmscore.spi import KeyManager, NewKey, RandomSource, Symmetric
+from kmscore.spi import Health, KeyManager, NewKey, Provider, RandomSource, Symmetric
 from kmscore.uri import parse_reference
 
 if TYPE_CHECKING:
@@ -33,13 +40,15 @@ if TYPE_CHECKING:
     from kmscore.context import ContextLike
     from kmscore.plugin import ProviderType, Setting
     from kmscore.retry import Wait
-    from kmscore.spi import Health, KeyInfo, Provider
+    from kmscore.spi import KeyInfo
 
 __all__ = ["Key", "Kms", "connect"]
 
 Interface = TypeVar("Interface")
 
 PAGE_SIZE = 200
+
+_DEFECT = "This is a defect of the provider: please report it"
 
 
 class Kms:
@@ -77,7 +86,12 @@ class Kms:
 
     def health(self) -> Health:
         """Whether the provider can serve now; never raises for that."""
-        return self.provider.health()
+        try:
+            return self.provider.health()
+        except KmsError as error:
+            return Health(ok=False, message=str(error))
+        except Exception as error:  # noqa: BLE001 - whoever asks wants to know of the others, too
+            return Health(ok=False, message=f"the provider failed with {type(error).__name__}")
 
     def create_key(
         self,
@@ -221,6 +235,16 @@ class Kms:
         """Give everything back; may be called twice."""
         try:
             self.provider.close()
+        except KmsError as error:
+            error.at(provider=self.name, operation="close")
+            raise
+        except Exception as error:
+            raise InternalError(
+                f"the provider failed with {type(error).__name__}",
+                hint=_DEFECT,
+                provider=self.name,
+                operation="close",
+            ) from error
         finally:
             self._gate.close()
 
@@ -329,30 +353,45 @@ def _connect(
         clock=clock,
     )
     try:
-        return Kms(_open(kind, setting), gate)
+        return _open(kind, setting, gate)
     except BaseException:
         gate.close()
         raise
 
 
-def _open(kind: ProviderType, setting: Setting) -> Provider:
+def _open(kind: ProviderType, setting: Setting, gate: Gate) -> Kms:
+    from kmscore.capabilities import Capabilities
+    from kmscore.discovery import missing_package
+
+    what = f"provider type {kind.name!r}"
     try:
-        return kind.open(setting)
+        provider = kind.open(setting)
+        # Plugins may have been written without a type checker.
+        if not isinstance(provider, Provider):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise PluginError(f"{what} opened a {type(provider).__name__}", hint=_DEFECT)
+        try:
+            kms = Kms(provider, gate)
+            if not isinstance(kms.capabilities, Capabilities):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise PluginError(f"{what} does not say what it can do", hint=_DEFECT)
+        except BaseException:
+            provider.close()
+            raise
     except KmsError as error:
         error.at(provider=setting.name, operation="open")
         raise
     except ImportError as error:
         raise PluginError(
-            f"provider type {kind.name!r} needs the Python package {error.name!r}",
-            hint=f"Install it with: pip install 'kmscore[{kind.name}]'",
+            f"{what} needs the Python package {error.name!r}",
+            hint=missing_package(kind.name),
             provider=setting.name,
             operation="open",
         ) from error
     except Exception as error:
         # The text of a foreign exception may hold a secret: name its class alone.
         raise PluginError(
-            f"provider type {kind.name!r} failed to open with {type(error).__name__}",
-            hint="This is a defect of the provider: please report it",
+            f"{what} failed to open with {type(error).__name__}",
+            hint=_DEFECT,
             provider=setting.name,
             operation="open",
         ) from error
+    return kms

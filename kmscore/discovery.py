@@ -50,7 +50,7 @@ class Description(NamedTuple):
 
     Attributes:
         plugin: The entry point.
-        types: The provider types that it brings.
+        types: The provider type that it brings, if it does.
         problem: Why it cannot be used, or empty.
     """
 
@@ -139,7 +139,7 @@ class Plugins:
         if name not in self._types:
             plugin = self._find(name)
             for kind in self._types_of(plugin):
-                self._types.setdefault(kind.name, kind)
+                self._types[name] = kind
             if name not in self._types:
                 raise PluginError(
                     f"plugin {_shown(plugin)} brings no provider type {name!r}",
@@ -201,7 +201,8 @@ class Plugins:
                     f"provider interface, and this kmscore has version {SPI_VERSION}",
                     hint="Install versions of the two that belong together",
                 )
-        return tuple(types)
+        # A type of another name belongs to the plugin that is called so.
+        return tuple(kind for kind in types if kind.name == plugin.name)
 
     def _register(self, plugin: Installed) -> ModuleType:
         if plugin.name in self._modules:
@@ -256,6 +257,13 @@ class Plugins:
                 )
 
 
+def missing_package(name: str) -> str:
+    """What to do where a plugin lacks a package."""
+    if name in _EXTRAS:
+        return f"Install it with: pip install 'kmscore[{name}]'"
+    return "Install what the plugin needs"
+
+
 def _only(claims: list[Installed], what: str) -> Installed:
     if len(claims) > 1:
         who = " and ".join(f"{claim.distribution} {claim.version}" for claim in claims)
@@ -271,11 +279,9 @@ def _imported(plugin: Installed) -> ModuleType:
         reason = f"{error.name} is missing" if missing else str(error)
         raise PluginError(
             f"plugin {_shown(plugin)} cannot be imported: {reason}",
-            hint=f"Install it with: pip install 'kmscore[{plugin.name}]'"
-            if plugin.name in _EXTRAS
-            else "Install what the plugin needs",
+            hint=missing_package(plugin.name),
         ) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"plugin {_shown(plugin)} cannot be imported: {type(error).__name__}",
             hint="This is a defect of the plugin: please report it there",

@@ -13,7 +13,7 @@
     ├── KeyUsageMismatch       the key exists for another purpose
     ├── AlreadyExists          the name is taken
     ├── AccessDenied           who asks is known, and may not
-    ├── AuthenticationFailed   who asks is not known: credentials, PIN, root key
+    ├── AuthenticationFailed   who asks is not known: credentials, PIN
     ├── Throttled              too many requests (`retry_after`)
     ├── Unavailable            the provider does not answer
     ├── Timeout                no answer in time: whether it was done is not known
@@ -21,7 +21,7 @@
     ├── ImportTokenExpired     the import parameters are too old, or newer ones were issued
     ├── ImportMaterialInvalid  the wrapped material cannot be used
     ├── MaterialMismatch       the key once held other material
-    ├── IntegrityError         stored data was altered: envelope, keystore or audit log
+    ├── IntegrityError         stored data was altered, or has another root key
     └── InternalError          a defect, here or in the provider
 
 What the caller can do decides the class, not what went wrong inside. `retryable` says whether the
@@ -140,7 +140,7 @@ class AccessDenied(KmsError):
 
 
 class AuthenticationFailed(KmsError):
-    """Who asks is not known: wrong credentials, PIN or root key. Never retried."""
+    """Who asks is not known: wrong credentials or PIN. Never retried."""
 
 
 class Throttled(KmsError):
@@ -198,7 +198,7 @@ class MaterialMismatch(KmsError):
 
 
 class IntegrityError(KmsError):
-    """Stored data was altered: an envelope, a keystore or an audit log."""
+    """Stored data was altered (envelope, keystore, audit log), or a root key is another one."""
 
 
 class InternalError(KmsError):

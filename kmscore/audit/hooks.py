@@ -20,7 +20,13 @@ def emit(relay: Any, event: AuditEvent) -> None:
     """
     try:
         relay.kmscore_audit_event(event=event)
-    except Exception:
+    except Exception as error:
         import logging
 
-        logging.getLogger("kmscore.audit").exception("a subscriber of audit events failed")
+        log = logging.getLogger("kmscore.audit")
+        # Where nobody set up logging, Python writes to standard error: a person reads that.
+        log.error(
+            "a subscriber of audit events failed with %s",
+            type(error).__name__,
+            exc_info=log.hasHandlers(),
+        )

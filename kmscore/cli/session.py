@@ -134,6 +134,10 @@ def _store(context: click.Context, parameter: click.Parameter, value: Any) -> No
     # An empty name, as of a variable that is not set, is a mistake and not the default.
     if value not in (None, False) and parameter.name:
         setattr(session_of(context), parameter.name, value)
+    if value is True and parameter.name == "debug":
+        import logging
+
+        logging.basicConfig()
 
 
 def is_terminal(stream: Any) -> bool:

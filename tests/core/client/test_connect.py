@@ -3,9 +3,11 @@
 import pytest
 
 import kmscore
+from kmscore.capabilities import Capabilities
 from kmscore.config import Config
-from kmscore.errors import ConfigError, KeyNotFound, PluginError, Unsupported
+from kmscore.errors import ConfigError, InternalError, KeyNotFound, PluginError, Unsupported
 from kmscore.plugin import ProviderType
+from kmscore.spi import Provider
 
 
 @pytest.fixture
@@ -105,6 +107,57 @@ def test_a_provider_that_does_not_open_says_why(content, monkeypatch, failure, e
         kmscore.connect("one", config=content)
     assert "hunter2" not in str(caught.value)
     assert caught.value.provider == "one"
+
+
+class Careless(Provider):
+    """A provider that was written without a type checker."""
+
+    closed = False
+
+    def capabilities(self):
+        return {}
+
+    def health(self):
+        raise RuntimeError("password=hunter2")
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("opened", [None, Careless()])
+def test_what_opens_and_is_no_provider_is_named(content, monkeypatch, opened):
+    """Neither `connect` nor `kmscore doctor` falls over it, and it is given back."""
+    broken = ProviderType("software", "broken", lambda setting: opened, options=())
+    monkeypatch.setattr("kmscore.discovery.Plugins.provider_type", lambda *_: broken)
+    content["providers"]["one"] = {"type": "software"}
+    with pytest.raises(PluginError, match="'software'") as caught:
+        kmscore.connect("one", config=content)
+    assert caught.value.provider == "one"
+    assert opened is None or opened.closed
+
+
+class Failing(Careless):
+    """A provider that opens, and fails afterwards."""
+
+    def capabilities(self):
+        return Capabilities(keys=())
+
+    def close(self):
+        raise RuntimeError("password=hunter2")
+
+
+def test_a_provider_that_fails_is_told_of_without_its_words(content, monkeypatch):
+    """At its health, which is asked of several, and when it is closed."""
+    broken = ProviderType("software", "broken", lambda setting: Failing(), options=())
+    monkeypatch.setattr("kmscore.discovery.Plugins.provider_type", lambda *_: broken)
+    content["providers"]["one"] = {"type": "software"}
+    kms = kmscore.connect("one", config=content)
+    health = kms.health()
+    assert not health.ok
+    assert health.message == "the provider failed with RuntimeError"
+    with pytest.raises(InternalError, match=r"one close: .* RuntimeError") as caught:
+        kms.close()
+    assert "hunter2" not in str(caught.value)
 
 
 def test_names_that_the_package_lacks_are_attribute_errors():

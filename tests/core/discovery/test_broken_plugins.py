@@ -2,11 +2,13 @@
 
 import pytest
 
+import kmscore
 from kmscore.discovery import Plugins
 from kmscore.errors import PluginError
 
 BROKEN = {
     "fails": ("1 / 0", "cannot be imported: ZeroDivisionError", "defect of the plugin"),
+    "ends": ("raise SystemExit(0)", "cannot be imported: SystemExit", "defect of the plugin"),
     "syntax": ("def", "cannot be imported: SyntaxError", "defect of the plugin"),
     "dependency": (
         "import nothing_of_that_name",
@@ -124,6 +126,47 @@ def test_a_broken_plugin_hides_no_other(install, install_provider, name):
     for _ in range(2):
         with pytest.raises(PluginError, match="acme-broken"):
             plugins.provider_type("acme")
+
+
+def test_a_plugin_takes_no_type_from_another(install):
+    """Whatever it returns: the type that a configuration names is that of the plugin so called."""
+    install(
+        "acme-kms",
+        "acme",
+        """
+        from kmscore.hookspecs import hookimpl
+        from kmscore.plugin import ProviderType
+        @hookimpl
+        def kmscore_provider_types():
+            names = ("acme", "software")
+            return [ProviderType(name, "Mine", lambda setting: None) for name in names]
+        """,
+    )
+    plugins = Plugins()
+    assert plugins.provider_type("acme").summary == "Mine"
+    assert plugins.provider_type("software").summary != "Mine"
+    (acme,) = (each for each in plugins.describe() if each.plugin.name == "acme")
+    assert [kind.name for kind in acme.types] == ["acme"]
+
+
+def test_a_package_that_a_plugin_of_others_lacks_is_no_extra_of_ours(install):
+    """Where it is missed only when the provider opens, too."""
+    install(
+        "acme-kms",
+        "acme",
+        """
+        from kmscore.hookspecs import hookimpl
+        from kmscore.plugin import ProviderType
+        def open(setting):
+            import nothing_of_that_name
+        @hookimpl
+        def kmscore_provider_types():
+            return [ProviderType("acme", "Mine", open)]
+        """,
+    )
+    with pytest.raises(PluginError, match="nothing_of_that_name") as caught:
+        kmscore.connect(config={"providers": {"one": {"type": "acme"}}})
+    assert caught.value.hint == "Install what the plugin needs"
 
 
 def test_the_first_cause_is_kept(install):

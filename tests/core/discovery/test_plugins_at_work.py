@@ -57,8 +57,8 @@ def software(tmp_path):
 def kmscore_command(site, tmp_path):
     """Runs kmscore in a process of its own, in a folder with a kms.toml that names plugins."""
 
-    def run(*arguments, plugins):
-        (tmp_path / "kms.toml").write_text(f"plugins = {json.dumps(plugins)}\n")
+    def run(*arguments, plugins, more=""):
+        (tmp_path / "kms.toml").write_text(f"plugins = {json.dumps(plugins)}\n{more}")
         return subprocess.run(
             [Path(sys.executable).with_name("kmscore"), *arguments],
             cwd=tmp_path,
@@ -97,6 +97,21 @@ def test_a_listener_hears_of_operations(install, software, caplog):
         ("dev", "generate_random", "ok", ""),
     ]
     assert len(caplog.records) == 1
+
+
+def test_a_listener_that_fails_shows_a_person_no_traceback(install, kmscore_command, tmp_path):
+    """One line on standard error, and the command does its work; --debug shows more."""
+    install("acme-ears", "ears", LISTENER)
+    (tmp_path / "root.key").touch(0o600)
+    (tmp_path / "root.key").write_text("07" * 32)
+    provider = (
+        '[providers.dev]\ntype = "software"\npath = "dev.db"\nroot_key = { file = "root.key" }'
+    )
+    done = kmscore_command("random", "4", "--hex", plugins=["ears"], more=provider)
+    assert done.returncode == 0
+    assert done.stderr == "a subscriber of audit events failed with RuntimeError\n"
+    done = kmscore_command("random", "4", "--hex", "--debug", plugins=["ears"], more=provider)
+    assert "Traceback" in done.stderr
 
 
 def test_a_listener_that_is_not_named_is_not_loaded(install, software):
