@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from kmscore.capabilities import Capabilities
     from kmscore.config import Config
     from kmscore.context import ContextLike
-    from kmscore.plugin import ProviderType, Setting
+    from kmscore.plugin import ProviderType, Secret, Setting
     from kmscore.retry import Wait
     from kmscore.spi import KeyInfo
 
@@ -230,6 +230,28 @@ class Kms:
         require_length(length, self._capabilities.limits.random, "random value")
         source = self._interface(RandomSource)
         return self._gate.run("generate_random", "", Replay.SAFE, source.generate_random, length)
+
+    def rewrap_root(self, secret: Secret, *, passphrase: bool = False) -> None:
+        """Protect the provider's keys with another root key or passphrase, from the next open on.
+
+        Args:
+            secret: The new one.
+            passphrase: Whether it is a passphrase.
+
+        Raises:
+            Unsupported: The provider has no root key.
+            IntegrityError: The one that it was opened with is no longer right.
+        """
+        rewrap = getattr(self.provider, "rewrap_root", None)
+        if rewrap is None:
+            raise Unsupported(
+                f"provider {self.name!r} has no root key",
+                provider=self.name,
+                operation="rewrap_root",
+            )
+        self._gate.run(
+            "rewrap_root", "", Replay.NEVER, lambda: rewrap(secret, passphrase=passphrase)
+        )
 
     def close(self) -> None:
         """Give everything back; may be called twice."""

@@ -131,7 +131,9 @@ class Key(KeyLife):
         if length is None:
             parsed = parse(KeySpec, spec, "data key spec")
             if not TRAITS[parsed].is_symmetric:
-                raise InvalidRequest(f"a data key cannot be {parsed}", hint="Use AES_256 or SM4")
+                raise InvalidRequest(
+                    f"a data key cannot be {parsed}", hint="Use AES_256, AES_128 or SM4"
+                )
             length = TRAITS[parsed].bits // 8
         require_length(length, self._limits.data_key, "data key")
         checked = EncryptionContext.of(context)

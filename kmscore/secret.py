@@ -161,7 +161,15 @@ def _from_prompt(text: str, where: str) -> bytes:
             f"{where} asks for a secret, and there is no terminal to ask at",
             hint="Refer to a file or an environment variable instead",
         )
-    secret = getpass.getpass(f"{text}: ", stream=sys.stderr).encode()
+    try:
+        secret = getpass.getpass(f"{text}: ", stream=sys.stderr).encode()
+    except EOFError:
+        secret = b""
+    except UnicodeError as error:
+        raise ConfigError(
+            f"{where}: what was entered is not in the character set of this terminal",
+            hint="Refer to a file that holds it instead",
+        ) from error
     if not secret:
         raise ConfigError(f"{where}: nothing was entered")
     return secret

@@ -11,9 +11,10 @@ import click
 
 from kmscore.cli.session import Session, common_options, pass_session
 from kmscore.cli.streams import read_input, whole_folder, write_file
-from kmscore.errors import ConfigError, Unsupported
+from kmscore.errors import ConfigError
 
 if TYPE_CHECKING:
+    from kmscore.plugin import Secret
     from kmscore.spi import KeyInfo
 
 MAX_WRAPPED = 65536
@@ -244,8 +245,6 @@ def rewrap_root(session: Session, reference: str, passphrase: bool) -> None:
 
     Change the configuration afterwards: it still refers to the old one.
     """
-    from kmscore.secret import secret_of
-
     kind, _, target = reference.partition(":")
     if kind not in ("env", "file", "prompt") or not target:
         # It is not repeated: what stands there may be the secret itself.
@@ -253,12 +252,9 @@ def rewrap_root(session: Session, reference: str, passphrase: bool) -> None:
             "--to must refer to a secret, not contain one",
             hint="Write it as env:NAME, file:PATH or prompt:TEXT",
         )
-    secret = secret_of({kind: target}, where="--to", base=Path.cwd())
+    secret = _new_secret(kind, target)
     kms = session.open()
-    rewrap = getattr(kms.provider, "rewrap_root", None)
-    if rewrap is None:
-        raise Unsupported(f"provider {kms.name!r} has no root key", provider=kms.name)
-    rewrap(secret, passphrase=passphrase)
+    kms.rewrap_root(secret, passphrase=passphrase)
     session.say(f"the keystore of {kms.name} now opens with {secret.source}")
 
 
@@ -297,6 +293,28 @@ def table(rows: Sequence[tuple[str, ...]]) -> str:
         for row in rows
     ]
     return "\n".join(lines)
+
+
+def _new_secret(kind: str, target: str) -> Secret:
+    """A secret that replaces another one: what is typed unseen is asked for twice."""
+    from kmscore.plugin import Secret
+    from kmscore.secret import secret_of
+
+    def refer(text: str) -> Secret:
+        return secret_of({kind: text}, where="--to", base=Path.cwd())
+
+    first = refer(target)
+    if kind != "prompt":
+        return first
+    again = refer(f"{target} (again)")
+
+    def read() -> bytes:
+        value = first.reveal()
+        if value != again.reveal():
+            raise ConfigError("--to: the two entries differ", hint="Nothing was changed")
+        return value
+
+    return Secret(first.source, read)
 
 
 def _time(text: str) -> datetime:

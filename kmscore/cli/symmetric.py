@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kmscore.algorithms import KeySpec
 from kmscore.cli.session import Session, common_options, pass_session
 from kmscore.cli.streams import (
     context_option,
@@ -109,7 +110,7 @@ def re_encrypt(
 
 @click.command("data-key")
 @click.option("--key", required=True, metavar="KEY", help="The key that encrypts the data key.")
-@click.option("--spec", default="AES_256", metavar="SPEC", help="AES_256, AES_128 or SM4.")
+@click.option("--spec", metavar="SPEC", help="AES_256, AES_128 or SM4. [AES_256]")
 @click.option("--length", type=int, metavar="BYTES", help="1 to 1024 bytes instead of a spec.")
 @context_option
 @click.option("-o", "--output", "target", metavar="FILE", help="The data key in clear [stdout]")
@@ -119,7 +120,7 @@ def re_encrypt(
 def data_key(
     session: Session,
     key: str,
-    spec: str,
+    spec: str | None,
     length: int | None,
     pairs: tuple[str, ...],
     target: str | None,
@@ -129,10 +130,13 @@ def data_key(
     refuse_same_file(wrapped, target)
     if wrapped == "-":
         raise click.UsageError("--wrapped needs a file: standard output is for the data key")
+    if None not in (spec, length):
+        raise click.UsageError("give either --spec or --length")
     opened = session.key(key)
+    context = parse_context(pairs)
     # Half of a data key is of no use to anybody, and one that was there before is still needed.
     with (
-        opened.generate_data_key(spec, length=length, context=parse_context(pairs)) as made,
+        opened.generate_data_key(spec or KeySpec.AES_256, length=length, context=context) as made,
         written(Path(wrapped), made.ciphertext),
     ):
         _deliver(session, bytes(made.plaintext), target, "plaintext", secret=True)

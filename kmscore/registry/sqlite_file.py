@@ -197,8 +197,11 @@ def roll_back(connection: sqlite3.Connection) -> None:
 
 def failure(path: Path, error: sqlite3.Error) -> KmsError:
     """What a failure of SQLite means for who uses the keystore."""
-    # The low byte is the primary code (sqlite.org/rescode); errors of Python's own have none.
-    primary = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF
+    # The low byte is the primary code (sqlite.org/rescode). Errors of Python's own have none; one
+    # of them comes from the file: text that is no UTF-8.
+    own = isinstance(error, sqlite3.OperationalError)
+    default = sqlite3.SQLITE_CORRUPT if own else sqlite3.SQLITE_MISUSE
+    primary = getattr(error, "sqlite_errorcode", default) & 0xFF
     name: str = getattr(error, "sqlite_errorname", "").replace("unknown", "")
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL):
         return Unavailable(
@@ -212,7 +215,8 @@ def failure(path: Path, error: sqlite3.Error) -> KmsError:
             hint="Nothing was changed; make room and try again",
             code=name,
         )
-    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    # Our statements are right: one that SQLite does not understand lacks its table or column.
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
         return IntegrityError(
             f"keystore {path} is damaged, or no keystore",
             hint="Restore it from a backup",

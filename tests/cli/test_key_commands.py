@@ -1,9 +1,14 @@
 """Making, finding, importing and retiring keys from the command line."""
 
 import json
+import os
+import pty
+import subprocess
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
+from .conftest import KMSCORE
 
 
 def show(cli, key="orders"):
@@ -145,6 +150,12 @@ def test_another_root_key(cli, home, key, monkeypatch):
     (home / "new").write_bytes(b"n" * 32)
     (home / "new").chmod(0o600)
     assert cli("keys", "rewrap-root", "--to", "file:new").code == 0
+    (event,) = (
+        json.loads(line)
+        for line in (home / "audit.jsonl").read_text().splitlines()
+        if '"rewrap_root"' in line
+    )
+    assert event["outcome"] == "ok"
     refused = cli("decrypt", stdin=sealed)
     assert refused.code == 1
     assert "does not open" in refused.err
@@ -157,3 +168,34 @@ def test_another_root_key(cli, home, key, monkeypatch):
         assert refused.code == 3
         assert "hunter2" not in refused.err
         assert "env:NAME, file:PATH or prompt:TEXT" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "said"),
+    [
+        ((b"correct horse\n", b"correct horse\n"), 0, "now opens with prompt 'New'"),
+        ((b"correct horse\n", b"corect horse\n"), 3, "the two entries differ"),
+    ],
+)
+def test_a_new_passphrase_is_typed_twice(cli, key, typed, code, said):
+    """A slip of the finger would lock the keystore for ever."""
+    sealed = cli("encrypt", "--key", "orders", stdin=b"x").out
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [KMSCORE, "keys", "rewrap-root", "--to", "prompt:New", "--passphrase"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as running:
+        os.close(theirs)
+        shown = b""
+        for question, answer in zip((b"New: ", b"New (again): "), typed, strict=True):
+            while question not in shown:
+                shown += os.read(ours, 1000)
+            os.write(ours, answer)
+        while said.encode() not in shown:
+            shown += os.read(ours, 1000)
+    os.close(ours)
+    assert running.returncode == code
+    assert (cli("decrypt", stdin=sealed).out == b"x") == (code != 0)

@@ -17,6 +17,17 @@ def test_a_secret_goes_there_and_back(cli, key):
         assert opened.out == b"secret"
 
 
+def test_a_data_key_has_a_spec_or_a_length(cli, key, home):
+    """Both at once is a mistake, and nothing is written."""
+    done = cli("data-key", "--key", "orders", "--spec", "SM4", "--length", "64", "--wrapped", "w")
+    assert (done.code, done.out) == (2, b"")
+    assert "give either --spec or --length" in done.err
+    assert not (home / "w").exists()
+    for option, value, size in (("--spec", "SM4", 16), ("--length", "64", 64)):
+        done = cli("data-key", "--key", "orders", option, value, "--wrapped", "w")
+        assert len(done.out) == size
+
+
 def test_files_in_and_out(cli, key, home):
     """The plaintext file is for its owner alone."""
     (home / "plain").write_bytes(b"secret")

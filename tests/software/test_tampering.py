@@ -124,6 +124,25 @@ def test_rows_that_are_removed(connect, kms, path, edit):
         again.decrypt(lost)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE keys SET description = CAST(x'ff' AS TEXT)",
+        "DROP TABLE versions",
+        "ALTER TABLE keys RENAME COLUMN mac TO code",
+    ],
+)
+def test_what_no_longer_fits_the_format_is_an_alteration(connect, kms, path, change):
+    """Text that is none, a table or a column that is gone: no defect of kmscore."""
+    sealed = kms.create_key("AES_256").encrypt(b"x")
+    kms.close()
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute(change)
+    database.close()
+    with pytest.raises(IntegrityError, match=r"keystore\.db is damaged"):
+        connect().decrypt(sealed)
+
+
 def test_a_changed_row_is_noticed_by_who_has_the_keystore_open(kms, edit):
     """At the next call, although everything is in memory."""
     key = kms.create_key("AES_256")

@@ -196,7 +196,13 @@ def test_without_a_terminal_nobody_can_be_asked(stdin):
 
 
 @pytest.mark.parametrize(
-    ("typed", "answer"), [(b"hunter2\n", HIDDEN.encode().hex()), (b"\n", "nothing was entered")]
+    ("typed", "answer"),
+    [
+        (b"hunter2\n", HIDDEN.encode().hex()),
+        (b"\n", "nothing was entered"),
+        (b"\x04", "nothing was entered"),  # Ctrl-D
+        (b"\xff\n", "not in the character set of this terminal"),
+    ],
 )
 def test_a_secret_is_asked_for_at_a_terminal(typed, answer):
     """The question is the one of the configuration, and what is typed is not shown."""
