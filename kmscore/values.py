@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from kmscore.errors import KmsError
+
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 """An empty map that nobody can fill."""
 
@@ -153,8 +155,10 @@ class Health(NamedTuple):
         ok: It can serve now.
         message: One sentence for people.
         details: Facts for people: library, token, endpoint, which credentials were found.
+        error: What keeps it from serving, for those who must tell kinds of trouble apart.
     """
 
     ok: bool
     message: str
     details: Mapping[str, str] = NOTHING
+    error: KmsError | None = None

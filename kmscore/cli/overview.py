@@ -188,7 +188,9 @@ def _provider(session: Session, name: str) -> tuple[dict[str, Any], int]:
         "message": health.message,
         "details": dict(health.details),
     }
-    return found, 0 if health.ok else UNAVAILABLE
+    if health.ok:
+        return found, 0
+    return found, exit_code(health.error) if health.error else UNAVAILABLE
 
 
 def _audit(session: Session) -> tuple[dict[str, Any], int]:

@@ -106,7 +106,7 @@ class Pkcs11Provider(Provider, SymmetricOnToken, PairsOnToken, KeyImporter):
             logged_in = self._token.is_logged_in()
             details["keys"] = str(self.registry.count())
         except KmsError as error:
-            return Health(ok=False, message=str(error), details=details)
+            return Health(ok=False, message=str(error), details=details, error=error)
         if not logged_in:
             return Health(ok=False, message="the login was lost", details=details)
         return Health(ok=True, message="the token is logged in", details=details)

@@ -106,7 +106,7 @@ class SoftwareProvider(
             message = f"the keystore is no longer where it was opened: {error.strerror}"
             return Health(ok=False, message=message, details=details)
         except KmsError as error:
-            return Health(ok=False, message=str(error), details=details)
+            return Health(ok=False, message=str(error), details=details, error=error)
         return Health(ok=True, message="the keystore is open", details=details)
 
     def close(self) -> None:

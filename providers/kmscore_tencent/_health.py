@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kmscore.errors import AccessDenied, KmsError
+from kmscore.errors import AccessDenied, ConfigError, KmsError
 from kmscore.spi import Health
 from kmscore_tencent._answers import tables_of
 from kmscore_tencent._client import Client
@@ -28,10 +28,10 @@ def health_of(client: Client, edition: str, where: Mapping[str, str]) -> Health:
         message = "the service answers; the account may not ask for its status"
         return Health(ok=True, message=message, details=details)
     except KmsError as error:
-        return Health(ok=False, message=str(error), details=details)
+        return Health(ok=False, message=str(error), details=details, error=error)
     if found not in (None, edition):
-        message = f'the region is of edition {found}: set edition = "{found}"'
-        return Health(ok=False, message=message, details=details)
+        wrong = ConfigError(f"the region is of edition {found}", hint=f'Set edition = "{found}"')
+        return Health(ok=False, message=str(wrong), details=details, error=wrong)
     return Health(ok=True, message="the service answers", details=details)
 
 

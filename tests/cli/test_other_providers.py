@@ -23,7 +23,9 @@ class Shaky(Provider, RandomSource):
         return Capabilities(keys=(), features=frozenset({Feature.RANDOM}))
 
     def health(self):
-        return Health(ok=not self.on_use, message="the token is hot", details={"slot": "3"})
+        kind = getattr(errors, self.on_use or "", None)
+        error = kind("it is hot") if kind else None
+        return Health(not self.on_use, "the token is hot", {"slot": "3"}, error)
 
     def close(self):
         pass
@@ -113,6 +115,15 @@ def test_the_doctor_tells_of_a_provider_that_is_not_well(cli, shaky):
     assert cli("doctor").code == 5
     shaky()
     assert cli("doctor").code == 0
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"), [("AuthenticationFailed", 3), ("AccessDenied", 1), ("heat", 5)]
+)
+def test_the_doctor_tells_kinds_of_trouble_apart(cli, shaky, trouble, code):
+    """By its exit code: credentials that are refused; anything else that is an error; no error."""
+    shaky(on_use=trouble)
+    assert cli("doctor").code == code
 
 
 def test_what_a_provider_cannot_do_is_refused(cli, shaky):

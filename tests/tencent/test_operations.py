@@ -18,6 +18,7 @@ from kmscore.errors import (
     AlreadyExists,
     AuthenticationFailed,
     CiphertextInvalid,
+    ConfigError,
     ImportMaterialInvalid,
     ImportTokenExpired,
     InvalidRequest,
@@ -505,6 +506,7 @@ def test_wrong_credentials_are_told(tables, wrong):
         health = kms.health()
     assert failure.value.request_id
     assert not health.ok
+    assert isinstance(health.error, AuthenticationFailed)
     assert "somethingelse" not in str(failure.value) + str(health)
 
 
@@ -521,6 +523,7 @@ def test_the_health_tells_of_the_wrong_edition(tables):
         health = kms.health()
     assert not health.ok
     assert 'edition = "SM"' in health.message
+    assert isinstance(health.error, ConfigError)
 
 
 def test_a_server_that_has_gone_is_unavailable(serve, tmp_path):

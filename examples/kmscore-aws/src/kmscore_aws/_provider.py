@@ -86,7 +86,7 @@ class AwsProvider(Provider, RandomSource, KeyManager, Symmetric, Asymmetric, Sig
         try:
             self._client.call("list_keys", Limit=1)
         except KmsError as error:
-            return Health(ok=False, message=str(error), details=details)
+            return Health(ok=False, message=str(error), details=details, error=error)
         return Health(ok=True, message="AWS KMS answers", details=details)
 
     def close(self) -> None:
