@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -217,18 +218,20 @@ def run(settings: Settings, announce: Callable[[socket.socket], None]) -> None:
     """
     from kmscore_server.actions import ACTIONS
     from kmscore_server.metrics import Metrics
+    from kmscore_server.rates import RateLimiter
     from kmscore_server.supervisor import Place, Supervisor
     from kmscore_server.worker import work
 
     tls = settings.tls()
     metrics = Metrics(ACTIONS, settings.workers)
+    limiter = RateLimiter(settings.rates, ACTIONS, time.monotonic) if settings.rates else None
     with settings.listen() as listening:
         if settings.workers == 1:
-            work(settings, listening, tls, metrics, lambda: announce(listening), Place())
+            work(settings, listening, tls, metrics, limiter, lambda: announce(listening), Place())
             return
         Supervisor(
             settings.workers,
-            lambda place, ready: work(settings, listening, tls, metrics, ready, place),
+            lambda place, ready: work(settings, listening, tls, metrics, limiter, ready, place),
             grace=settings.grace,
             ready=lambda: announce(listening),
             ending=listening.close,

@@ -4,23 +4,23 @@ In this order: method, authentication, version, action, region, parameters, faul
 API, which knows fields, values and states. What fails first is what the client is told.
 
 Requests that are answered in the same turn of the event loop share one write to the audit log, and
-are answered after it: no answer leaves before its event is in the file.
+are answered after it: no answer leaves before its event is in the file. What changes keys is
+recorded where it is done, at once.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import re
-import sys
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kmscore.audit import AuditEvent
 from kmscore.audit.errand import ERRAND, Errand
 from kmscore.audit.event import ERROR, OK
 from kmscore.errors import KmsError
+from kmscore_server import answers
 from kmscore_server.access_log import Entry
 from kmscore_server.api import ApiError, Call
 from kmscore_server.authentication import too_large
@@ -46,10 +46,8 @@ if TYPE_CHECKING:
 VERSION: Final = "2019-01-18"
 
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z0-9]{1,16}){1,3}", re.ASCII)
-_encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _NO_HEAD: Final = Head("", "", "", {}, 0, keep_alive=False)
 """Of bytes that are no request."""
-_VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 class Rules(NamedTuple):
@@ -60,11 +58,14 @@ class Rules(NamedTuple):
         region: The region of requests that name none.
         quick: Actions that are carried out at once on the thread of the event loop; all others
             are done by the executor.
+        uses: Actions that change nothing, so that what they did may be recorded after they did it,
+            as long as it is before they are answered.
     """
 
     actions: frozenset[str]
     region: str
     quick: frozenset[str]
+    uses: frozenset[str]
 
 
 class _Visit:
@@ -82,7 +83,7 @@ class _Visit:
         self.peer = peer
         self.done = done
         self.began = time.perf_counter()
-        self.request_id = _request_id()
+        self.request_id = answers.request_id()
         self.action = NO_ACTION
         self.region = ""
         self.secret_id = ""
@@ -142,6 +143,7 @@ class Front:
         self._limiter = limiter
         self._log = log
         self._turn: list[_Done] = []
+        self._done: deque[_Done] = deque()  # by the executor's threads, and not yet collected
 
     # --- What connections call ---------------------------------------------------------------
 
@@ -167,7 +169,7 @@ class Front:
             self._refuse(visit, error)
             return
         except Exception as error:  # noqa: BLE001 - a defect must not end the server
-            self._refuse(visit, _defect(error))
+            self._refuse(visit, answers.defect(error))
             return
         faults = tuple(self._faults.strike(call.action)) if self._faults else ()
         delay = sum(fault.seconds for fault in faults)
@@ -190,11 +192,11 @@ class Front:
 
     def _call(self, asked: Authenticated, visit: _Visit) -> Call:
         if asked.version != VERSION:
-            raise _missing("Version", asked.version) or ApiError(
+            raise answers.missing("Version", asked.version) or ApiError(
                 "NoSuchVersion", f"There is no version {asked.version[:32]!r}; use {VERSION}."
             )
         if asked.action not in self._rules.actions:
-            raise _missing("Action", asked.action) or ApiError(
+            raise answers.missing("Action", asked.action) or ApiError(
                 "InvalidAction", f"There is no action {asked.action[:64]!r}."
             )
         visit.action = asked.action
@@ -228,12 +230,25 @@ class Front:
         if call.action in self._rules.quick:
             held: list[AuditEvent] = []
             self._hold(_Done(visit, *self._carry_out(call, held), lose, held))
-            return
+        else:
+            self._executor.submit(self._work_elsewhere, visit, call, lose)
 
-        def finished(future: Future[tuple[str, bytes]]) -> None:
-            self._later(self._finish, visit, *future.result(), lose)
+    def _work_elsewhere(self, visit: _Visit, call: Call, lose: bool) -> None:
+        """Carry a request out on a thread of the executor, and have it answered by the loop's."""
+        held: list[AuditEvent] = []
+        outcome = self._carry_out(call, held if call.action in self._rules.uses else None)
+        self._done.append(_Done(visit, *outcome, lose, held))
+        self._later(self._collect)
 
-        self._executor.submit(self._carry_out, call).add_done_callback(finished)
+    def _collect(self) -> None:
+        """Answer what the executor has done, all of it with one write to the audit log."""
+        while self._done:
+            self._turn.append(self._done.popleft())
+        self._end_turn()
+
+    def close(self) -> None:
+        """Record what the executor did when nobody could be answered any more."""
+        self._record([event for done in self._done for event in done.events])
 
     def _carry_out(self, call: Call, held: list[AuditEvent] | None = None) -> tuple[str, bytes]:
         """Have the API do it; returns outcome and body. Runs on any thread, and never raises.
@@ -247,14 +262,14 @@ class Front:
         token = ERRAND.set(errand)
         try:
             fields = self._api.handle(call)
-            body = _encode({"Response": {**fields, "RequestId": call.request_id}}).encode("ascii")
+            body = answers.result(call.request_id, fields)
             outcome = "ok"
         except ApiError as error:
-            body = _error(call.request_id, error)
+            body = answers.refusal(call.request_id, error)
             outcome = error.code
         except Exception as error:  # noqa: BLE001 - a defect must not end the server
-            refusal = _defect(error)
-            body = _error(call.request_id, refusal)
+            refusal = answers.defect(error)
+            body = answers.refusal(call.request_id, refusal)
             outcome = refusal.code
         finally:
             ERRAND.reset(token)
@@ -263,7 +278,7 @@ class Front:
             if held is not None:
                 held.append(event)
             elif not self._record((event,)):
-                return _unrecorded(call.request_id)
+                return answers.unrecorded(call.request_id)
         return outcome, body
 
     def _hold(self, done: _Done) -> None:
@@ -279,7 +294,7 @@ class Front:
         recorded = self._record([event for done in turn for event in done.events])
         for visit, outcome, body, lose, _ in turn:
             if not recorded:
-                outcome, body = _unrecorded(visit.request_id)
+                outcome, body = answers.unrecorded(visit.request_id)
             self._finish(visit, outcome, body, lose)
 
     def _later(self, call: Callable[..., None], *arguments: Any) -> None:
@@ -296,14 +311,14 @@ class Front:
     def _refuse(self, visit: _Visit, error: ApiError) -> None:
         """Answer what has not come as far as the API."""
         event = self._event(visit.action, visit.secret_id, visit.request_id, error.code)
-        body = _error(visit.request_id, error)
+        body = answers.refusal(visit.request_id, error)
         self._hold(_Done(visit, error.code, body, False, (event,)))
 
     def _turn_away(self, visit: _Visit, error: ApiError) -> Reply:
         """The answer to what is no whole request, recorded at once."""
-        outcome, body = error.code, _error(visit.request_id, error)
+        outcome, body = error.code, answers.refusal(visit.request_id, error)
         if not self._record((self._event(NO_ACTION, "", visit.request_id, outcome),)):
-            outcome, body = _unrecorded(visit.request_id)
+            outcome, body = answers.unrecorded(visit.request_id)
         self._note(visit, outcome)
         return Reply(body)
 
@@ -353,7 +368,7 @@ class Front:
         except KmsError:
             return False
         except Exception as error:  # noqa: BLE001 - nor may it end the others' turn
-            _defect(error)
+            answers.defect(error)
             return False
         return True
 
@@ -371,42 +386,3 @@ class Front:
             self._later(done, Reply(body, status))
 
         self._executor.submit(lambda: self._kms.health().ok).add_done_callback(finished)
-
-
-def _request_id() -> str:
-    """A random UUID (RFC 9562, version 4) as text, in half of the time that `uuid` takes."""
-    digits = os.urandom(16).hex()
-    return (
-        f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}"
-        f"-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
-    )
-
-
-def _missing(name: str, value: str) -> ApiError | None:
-    if value:
-        return None
-    return ApiError("MissingParameter", f"The request lacks the common parameter {name}.")
-
-
-def _error(request_id: str, error: ApiError) -> bytes:
-    fields: dict[str, Any] = {
-        "Error": {"Code": error.code, "Message": error.message},
-        "RequestId": request_id,
-    }
-    return _encode({"Response": fields}).encode("ascii")
-
-
-def _unrecorded(request_id: str) -> tuple[str, bytes]:
-    """Outcome and body where nothing may happen unrecorded, and it cannot be recorded."""
-    refusal = ApiError("InternalError", "The request cannot be recorded.")
-    return refusal.code, _error(request_id, refusal)
-
-
-def _defect(error: Exception) -> ApiError:
-    """What a client is told of a defect: nothing that could be a secret."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else "?"
-    sys.stderr.write(f"kmscore serve: defect: {type(error).__name__} at {where}\n")
-    return ApiError("InternalError", "An internal error has occurred.")

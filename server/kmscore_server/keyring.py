@@ -12,7 +12,8 @@ from kmscore.client import Key, Kms
 from kmscore.errors import CiphertextInvalid, InvalidRequest, KeyNotFound
 from kmscore_server import blob, errors
 from kmscore_server.api import ApiError, Call
-from kmscore_server.state import KeyRow, State
+from kmscore_server.state import State
+from kmscore_server.tables import KeyRow
 from kmscore_server.vocabulary import usage_name
 
 FRESH_SECONDS: Final = 1.0

@@ -8,13 +8,14 @@ import errno
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
-from kmscore_server.connection import Connection, Desk, Timeouts
+from kmscore_server.connection import Connection
 
 if TYPE_CHECKING:
     import socket
     import ssl
     from collections.abc import Callable
 
+    from kmscore_server.hall import Desk, Timeouts
     from kmscore_server.metrics import Metrics
 
 TICK: Final = 1.0
@@ -23,6 +24,8 @@ HANDSHAKE: Final = 10.0
 """Seconds that a client has for the handshake of TLS."""
 LINGER: Final = 0.05
 """Seconds that idle connections stay open when the server ends."""
+STEP_BACK: Final = 0.002
+"""Seconds that a client is left to workers with fewer connections."""
 
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -118,6 +121,10 @@ class Listener:
             self._open_door()
 
     # --- Taking in ---------------------------------------------------------------------------
+    #
+    # Who wakes first could take all clients that come together, and the other workers none. So a
+    # worker that has more connections than another one steps back, but not for long: the other
+    # may be busy, or dead.
 
     def _open_door(self) -> None:
         if not (self._accepting or self.stopping) and self._count() < self._most:
@@ -132,8 +139,22 @@ class Listener:
     def _count(self) -> int:
         return len(self._connections) + len(self._arriving)
 
-    def _accept(self) -> bool:
-        """Take one connection in: one at a time, so that other workers get theirs."""
+    def _accept(self) -> None:
+        """Take one connection in, or leave it to others: one at a time, so that they get theirs."""
+        if self._count() > self._metrics.fewest_elsewhere():
+            self._close_door()
+            self._loop.call_later(STEP_BACK, self._come_forward)
+        else:
+            self._take_in()
+
+    def _come_forward(self) -> None:
+        """Take in who was left to others, if they did not."""
+        if not self.stopping and self._count() < self._most:
+            self._take_in()
+        self._open_door()
+
+    def _take_in(self) -> bool:
+        """Take one connection in, if one is there."""
         try:
             accepted, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -164,7 +185,7 @@ class Listener:
 
     def _take_in_waiting(self) -> None:
         """Who has connected before the end is still served."""
-        while self._count() < self._most and self._accept():
+        while self._count() < self._most and self._take_in():
             pass
 
     # --- Time --------------------------------------------------------------------------------

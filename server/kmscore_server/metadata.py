@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kmscore.algorithms import Origin
 from kmscore_server.keyring import Listed
-from kmscore_server.state import DataKeyRow
+from kmscore_server.tables import DataKeyRow
 from kmscore_server.vocabulary import STATE_NAMES, Edition
 
 YEAR: Final = 31_536_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from bisect import bisect_left
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ class Metrics:
     def closed(self) -> None:
         """A connection was closed."""
         self._values[self._base + _OPEN] -= 1
+
+    def fewest_elsewhere(self) -> float:
+        """Open connections of the other worker that has the fewest; infinite without another."""
+        places = range(_OPEN, len(self._values), self._size)
+        return min((self._values[at] for at in places if at != self._base + _OPEN), default=inf)
 
     def count(self, action: str, outcome: str, seconds: float) -> None:
         """A request has ended.

@@ -43,7 +43,7 @@ from kmscore_server.fields import (
     text,
 )
 from kmscore_server.service import KmsApi
-from kmscore_server.state import KeyRow
+from kmscore_server.tables import KeyRow
 from kmscore_server.vocabulary import KEY_USAGES, SYMMETRIC, Edition
 
 MAX_KEYS: Final = 10_000

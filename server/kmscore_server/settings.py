@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kmscore.errors import ConfigError
-from kmscore_server.connection import Timeouts
 from kmscore_server.credentials import DEFAULT_UIN
+from kmscore_server.hall import Timeouts
 
 if TYPE_CHECKING:
     import ssl

@@ -13,108 +13,12 @@ import threading
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from kmscore.errors import AlreadyExists, ConfigError, IntegrityError, KmsError
 from kmscore.registry.sqlite_file import connect, failure, make_private, roll_back
 from kmscore_server.change_mark import ChangeMark
-
-APPLICATION_ID: Final = 0x6B6D7361
-"""``kmsa`` in ASCII: marks the file as ours."""
-
-_SCHEMA: Final = """
-CREATE TABLE keys (
-    key_id TEXT PRIMARY KEY,
-    provider_id TEXT NOT NULL UNIQUE,
-    uin INTEGER NOT NULL,
-    rotated_at INTEGER NOT NULL DEFAULT 0
-) STRICT, WITHOUT ROWID;
-CREATE TABLE claims (
-    alias TEXT NOT NULL,
-    uin INTEGER NOT NULL,
-    since INTEGER NOT NULL,
-    PRIMARY KEY (alias, uin)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE tags (
-    resource TEXT NOT NULL,
-    tag TEXT NOT NULL,
-    value TEXT NOT NULL,
-    PRIMARY KEY (resource, tag)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE bindings (
-    key_id TEXT NOT NULL,
-    product_id TEXT NOT NULL,
-    resource_id TEXT NOT NULL,
-    PRIMARY KEY (key_id, product_id, resource_id)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE data_keys (
-    place INTEGER PRIMARY KEY,
-    data_key_id TEXT NOT NULL UNIQUE,
-    key_id TEXT NOT NULL,
-    uin INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    description TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    created_at INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    deletion_at INTEGER NOT NULL,
-    origin TEXT NOT NULL,
-    blob TEXT NOT NULL,
-    context TEXT NOT NULL,
-    UNIQUE (uin, name)
-) STRICT;
-CREATE TABLE changes (number INTEGER NOT NULL) STRICT;
-INSERT INTO changes VALUES (0);
-"""
-
-
-class KeyRow(NamedTuple):
-    """What is kept of a key.
-
-    Attributes:
-        key_id: Its id in the API.
-        provider_id: Its id in the key store; the same, unless it was seeded with a fixed id.
-        uin: The account that it belongs to.
-        rotated_at: When ``RotateKey`` last rotated it, in seconds since the epoch, or 0.
-    """
-
-    key_id: str
-    provider_id: str
-    uin: int
-    rotated_at: int = 0
-
-
-class DataKeyRow(NamedTuple):
-    """A hosted data key.
-
-    Attributes:
-        data_key_id: A random UUID.
-        key_id: The API's id of the key that encrypts it.
-        uin: The account that it belongs to.
-        name: Unique in the account.
-        description: Free text.
-        size: Its length in bytes.
-        created_at: When it was made, in seconds since the epoch.
-        state: ``Enabled``, ``Disabled`` or ``PendingDelete``.
-        deletion_at: When it will be gone, or 0.
-        origin: ``TENCENT_KMS`` or ``EXTERNAL``.
-        blob: The data key, encrypted.
-        context: The encryption context that it is bound to, as canonical JSON, or empty.
-    """
-
-    data_key_id: str
-    key_id: str
-    uin: int
-    name: str
-    description: str
-    size: int
-    created_at: int
-    state: str
-    deletion_at: int
-    origin: str
-    blob: str
-    context: str
-
+from kmscore_server.tables import APPLICATION_ID, SCHEMA, DataKeyRow, KeyRow
 
 _DATA_KEY: Final = ", ".join(DataKeyRow._fields)
 
@@ -144,7 +48,7 @@ class State:
             ) from error
         with self.writing() as database:
             if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                for statement in _SCHEMA.split(";"):
+                for statement in SCHEMA.split(";"):
                     database.execute(statement)
                 database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             if database.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:

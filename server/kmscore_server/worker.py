@@ -19,7 +19,6 @@ from kmscore_server.credentials import read_credentials
 from kmscore_server.faults import FaultScript
 from kmscore_server.front import Front, Rules
 from kmscore_server.listener import Listener
-from kmscore_server.rates import RateLimiter
 
 if TYPE_CHECKING:
     import socket
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from kmscore.client import Kms
     from kmscore.config import Config
     from kmscore_server.metrics import Metrics
+    from kmscore_server.rates import RateLimiter
     from kmscore_server.service import Settings as ApiSettings
     from kmscore_server.settings import Settings
     from kmscore_server.supervisor import Place
@@ -38,6 +38,14 @@ QUICK: Final = frozenset(
 )
 """Actions that a provider in this process carries out in less time than it takes to wake a
 thread."""
+USES: Final = QUICK | {
+    "AsymmetricRsaDecrypt",
+    "AsymmetricSm2Decrypt",
+    "GetPublicKey",
+    "SignByAsymmetricKey",
+    "VerifyByAsymmetricKey",
+}
+"""Actions that use keys and leave no trace but their answers."""
 IN_PROCESS: Final = frozenset({"software"})
 """Types of providers that never wait for anything else than this machine's disk."""
 
@@ -47,6 +55,7 @@ def work(
     listening: socket.socket,
     tls: ssl.SSLContext | None,
     metrics: Metrics,
+    limiter: RateLimiter | None,
     ready: Callable[[], None],
     place: Place,
 ) -> None:
@@ -57,6 +66,7 @@ def work(
         listening: The socket, which other workers may share.
         tls: For connections by TLS, or None.
         metrics: Where to count.
+        limiter: Says which requests are too many, for all workers; or None.
         ready: Called when it is about to take connections.
         place: Where it stands among the workers.
 
@@ -76,6 +86,8 @@ def work(
     with contextlib.ExitStack() as stack:
         kms = stack.enter_context(connect(entry.name, config=config, clock=clock))
         credentials = read_credentials(settings.credentials, _unsealer(kms, config))
+        if limiter is not None:
+            limiter.expect(credential.uin for credential in credentials.values())
         api = KmsApi(kms, _api_settings(settings, config, entry.name), clock=clock)
         stack.callback(api.close)
         if settings.seed is not None and place.first:
@@ -88,34 +100,34 @@ def work(
             log = AccessLog(None if named == "-" else Path(named))
             stack.callback(log.close)
         executor = ThreadPoolExecutor(settings.threads, "kmscore-action")
-        stack.callback(executor.shutdown)
         rules = Rules(
             frozenset(ACTIONS),
             settings.regions[0],
             QUICK if entry.type in IN_PROCESS else frozenset(),
+            USES,
         )
-
-        def front(loop: asyncio.AbstractEventLoop) -> Front:
-            return Front(
-                api,
-                kms,
-                Authenticator(credentials, clock),
-                rules,
-                loop=loop,
-                executor=executor,
-                metrics=metrics,
-                clock=clock,
-                faults=FaultScript(settings.faults, _fault_seed(settings, place)),
-                limiter=RateLimiter(settings.rates, 1 / settings.workers, time.monotonic)
-                if settings.rates
-                else None,
-                log=log,
-            )
-
+        runner = asyncio.Runner()
+        front = Front(
+            api,
+            kms,
+            Authenticator(credentials, clock),
+            rules,
+            loop=runner.get_loop(),
+            executor=executor,
+            metrics=metrics,
+            clock=clock,
+            faults=FaultScript(settings.faults, _fault_seed(settings, place)),
+            limiter=limiter,
+            log=log,
+        )
+        # In reverse: the loop ends, then the threads do, and then what they left is recorded.
+        stack.callback(front.close)
+        stack.callback(executor.shutdown)
+        stack.callback(runner.close)
         # What is there now stays until the end: the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        asyncio.run(_serve(settings, listening, tls, metrics, front, ready, place.parent))
+        runner.run(_serve(settings, listening, tls, metrics, front, ready, place.parent))
 
 
 async def _serve(
@@ -123,7 +135,7 @@ async def _serve(
     listening: socket.socket,
     tls: ssl.SSLContext | None,
     metrics: Metrics,
-    front: Callable[[asyncio.AbstractEventLoop], Front],
+    front: Front,
     ready: Callable[[], None],
     parent: int | None,
 ) -> None:
@@ -136,7 +148,7 @@ async def _serve(
         loop.add_reader(parent, stop.set)
     listener = Listener(
         listening,
-        front(loop),
+        front,
         metrics,
         most=settings.connections,
         timeouts=settings.timeouts,

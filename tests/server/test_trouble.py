@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import copy
+import os
 import socket
 import threading
 
 import pytest
-from kmscore_server.connection import Timeouts
 from kmscore_server.faults import FaultKind, FaultScript
+from kmscore_server.hall import Timeouts
 from kmscore_server.listener import Listener
 from kmscore_server.message import Reply
 from kmscore_server.metrics import Metrics
@@ -122,10 +124,17 @@ def test_a_fault_that_is_not_understood_is_refused(text):
 # --- Rate limits -----------------------------------------------------------------------------
 
 
+def limits(*texts, monotonic=lambda: 0.0):
+    """Rate limits for the accounts 1 and 2."""
+    limiter = RateLimiter(parse_rates(texts), ["Decrypt", "Encrypt"], monotonic)
+    limiter.expect([1, 2])
+    return limiter
+
+
 def test_an_account_has_so_many_requests_in_a_second():
     """By action, and apart from other accounts; the bucket fills again."""
     now = [0.0]
-    limiter = RateLimiter(parse_rates(["Encrypt: 3", "*: 1"]), 1.0, lambda: now[0])
+    limiter = limits("Encrypt: 3", "*: 1", monotonic=lambda: now[0])
     assert [limiter.admits(1, "Encrypt") for _ in range(5)] == [True] * 3 + [False] * 2
     assert limiter.admits(2, "Encrypt")
     assert [limiter.admits(1, "Decrypt"), limiter.admits(1, "Decrypt")] == [True, False]
@@ -137,8 +146,38 @@ def test_an_account_has_so_many_requests_in_a_second():
 
 def test_what_has_no_limit_is_not_limited():
     """Neither by default, nor where only others are named."""
-    limiter = RateLimiter(parse_rates(["Encrypt: 1"]), 1.0, lambda: 0.0)
+    limiter = limits("Encrypt: 1")
     assert all(limiter.admits(1, "Decrypt") for _ in range(1000))
+
+
+def test_a_limit_is_reached_exactly():
+    """However many fractions of seconds have been added up."""
+    for rate in (3, 7, 300, 999):
+        limiter = limits(f"Encrypt: {rate}", monotonic=lambda: 1e6 / 3)
+        assert sum(limiter.admits(1, "Encrypt") for _ in range(rate + 10)) == rate
+
+
+def test_processes_share_a_limit():
+    """Together they grant what one would; one that comes later finds what the others have used."""
+    limiter = limits("Encrypt: 500")
+    children: list[int] = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            limiter.expect([3])
+            granted = [sum(limiter.admits(uin, "Encrypt") for _ in range(300)) for uin in (1, 3)]
+            os._exit(sum(granted) == 0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    limiter.expect([3])
+    assert [limiter.admits(uin, "Encrypt") for uin in (1, 2, 3)] == [False, True, False]
+
+
+def test_accounts_without_end_have_no_limits_to_be_held_to():
+    """That is told before any of them is served."""
+    with pytest.raises(ConfigError, match="more than 4096 accounts"):
+        limits("Encrypt: 1").expect(range(1, 5000))
 
 
 def test_the_documented_limits_can_be_changed_one_by_one():
@@ -160,6 +199,27 @@ def test_too_many_requests_are_told_so(serve):
     codes = [running.call("GenerateRandom", DRAW).code for _ in range(3)]
     assert codes == ["ok", "ok", "RequestLimitExceeded"]
     assert running.call("ListKeys").code == "ok"
+
+
+def test_workers_share_a_limit(serve):
+    """Whichever of them an SDK happens to be connected to."""
+    running = serve("--rate-limit", "GenerateRandom: 0.001", "--workers", "3")
+    profile = ClientProfile(
+        httpProfile=HttpProfile(protocol="http", endpoint=running.host, keepAlive=True)
+    )
+    clients = [
+        kms_client.KmsClient(Credential("AKIDtest", "topsecretkey"), "ap-guangzhou", profile)
+        for _ in range(9)
+    ]
+    asked = models.GenerateRandomRequest()
+    asked.NumberOfBytes = 8
+    codes = ["ok"] * len(clients)
+    for number, client in enumerate(clients):
+        try:
+            client.GenerateRandom(asked)
+        except TencentCloudSDKException as error:
+            codes[number] = error.get_code()
+    assert codes == ["ok"] + ["RequestLimitExceeded"] * 8
 
 
 # --- Slow clients, and many ------------------------------------------------------------------
@@ -310,6 +370,42 @@ def test_more_clients_than_connections_wait_for_their_turn(lobby):
     assert third.recv(4096).endswith(b"xxxx")
     second.close()
     third.close()
+
+
+async def ask(port):
+    """A connection that is open, as its first answer shows."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(HEAD + b"12345")
+    await reader.readuntil(b"xxxx")
+    return writer
+
+
+@pytest.mark.parametrize(("workers", "connections"), [(2, [4, 4]), (1, [8])])
+def test_workers_have_as_many_clients_each(workers, connections):
+    """A worker whose only fellow is busy, or dead, has them all."""
+
+    async def serve():
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            port, stop, metrics = listening.getsockname()[1], asyncio.Event(), Metrics([], 2)
+            listeners: list[Listener] = []
+            for number in range(workers):
+                own = copy.copy(metrics)
+                own.take_part(number)
+                shared = listening.dup()
+                shared.setblocking(False)
+                listeners.append(Listener(shared, Echo(), own, most=10, timeouts=Timeouts()))
+            tasks = [asyncio.create_task(listener.run(stop, 5.0)) for listener in listeners]
+            writers = [await ask(port) for _ in range(8)]
+            counts = [listener.count for listener in listeners]
+            stop.set()
+            await asyncio.gather(*tasks)
+            for writer in writers:
+                writer.close()
+                await writer.wait_closed()
+        return counts
+
+    assert asyncio.run(serve()) == connections
 
 
 def test_requests_sent_ahead_without_end_do_not_fill_the_memory(lobby):

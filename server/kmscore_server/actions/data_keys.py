@@ -26,7 +26,7 @@ from kmscore_server.fields import (
 )
 from kmscore_server.recipient import RECIPIENT, recipient_of
 from kmscore_server.service import Context, table
-from kmscore_server.state import DataKeyRow
+from kmscore_server.tables import DataKeyRow
 
 MAX_DATA_KEY: Final = 1024
 SPECS: Final = {"AES_128": 16, "AES_256": 32}

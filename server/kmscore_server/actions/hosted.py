@@ -31,7 +31,7 @@ from kmscore_server.fields import (
 from kmscore_server.metadata import data_key_metadata
 from kmscore_server.recipient import RECIPIENT, recipient_of
 from kmscore_server.service import DAY, Context, table
-from kmscore_server.state import DataKeyRow
+from kmscore_server.tables import DataKeyRow
 
 ENABLED: Final = "Enabled"
 DISABLED: Final = "Disabled"
