@@ -1,17 +1,16 @@
-"""A load generator: sends one request over some connections again and again, and counts answers.
+"""The load generator: one request over some connections again and again, and counts of answers.
 
-A process of its own, so that it takes no time from the server: ``python -m bench.load PORT
-CONNECTIONS SECONDS``, with the request on standard input.
+It is written in C (`load.c`), so that it leaves the processors to the server that is measured.
 """
 
 from __future__ import annotations
 
 import json
-import select
-import socket
-import sys
-import time
-from typing import NamedTuple, NoReturn
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+SOURCE = Path(__file__).with_name("load.c")
 
 
 class Load(NamedTuple):
@@ -30,64 +29,37 @@ class Load(NamedTuple):
     wrong: int
 
 
-def run(port: int, connections: int, seconds: float, request: bytes) -> Load:
-    """Send the request over every connection as soon as the last answer has come.
+class LoadGenerator:
+    """The program, compiled into a folder."""
 
-    A server that closes its connections gets a new one each time, and the time for that counts.
-    """
-    poll = select.epoll()
-    sockets: dict[int, tuple[socket.socket, float]] = {}
-    taken: list[float] = []
-    wrong = 0
+    def __init__(self, folder: Path) -> None:
+        self._program = folder / "load"
+        subprocess.run(
+            ["gcc", "-O2", "-Wall", "-Wextra", "-Werror", SOURCE, "-o", self._program], check=True
+        )
 
-    def open_one(now: float) -> None:
-        client = socket.create_connection(("127.0.0.1", port))
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.settimeout(30)
-        poll.register(client, select.EPOLLIN)
-        client.sendall(request)
-        sockets[client.fileno()] = client, now
+    def run(
+        self, port: int, connections: int, seconds: float, request: bytes, *, other: int = 0
+    ) -> Load:
+        """Send the request over every connection as soon as the last answer has come.
 
-    began = now = time.perf_counter()
-    for _ in range(connections):
-        open_one(began)
-    while now < began + seconds:
-        for number, _ in poll.poll(30) or _no_answer():
-            client, sent = sockets[number]
-            answer = client.recv(65536)
-            while not _is_whole(answer):
-                answer += client.recv(65536) or _no_answer()
-            now = time.perf_counter()
-            taken.append(now - sent)
-            if not answer.startswith(b"HTTP/1.1 200") or b'"Error"' in answer:
-                wrong += 1
-            if b"Connection: close" in answer:
-                client.close()
-                open_one(now)
-            else:
-                sockets[number] = client, now
-                client.sendall(request)
-    taken.sort()
-    for client, _ in sockets.values():
-        client.close()
-    return Load(
-        len(taken) / (now - began), taken[len(taken) // 2], taken[len(taken) * 99 // 100], wrong
-    )
+        Args:
+            port: Where on this machine.
+            connections: How many.
+            seconds: For how long.
+            request: The bytes of the request.
+            other: A second port, for every other connection.
 
-
-def _no_answer() -> NoReturn:
-    raise ConnectionError("the server does not answer")
-
-
-def _is_whole(answer: bytes) -> bool:
-    head, separator, body = answer.partition(b"\r\n\r\n")
-    if not separator:
-        return False
-    start = head.lower().index(b"content-length:") + 15
-    end = head.find(b"\r\n", start)
-    return len(body) >= int(head[start : end if end > 0 else len(head)])
-
-
-if __name__ == "__main__":
-    found = run(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.stdin.buffer.read())
-    print(json.dumps(found))
+        Raises:
+            subprocess.CalledProcessError: The server refuses a connection, ends it in the middle of
+                an answer, or does not answer.
+            RuntimeError: Some answers were errors.
+        """
+        words = [str(port), str(connections), str(seconds), *([str(other)] if other else [])]
+        done = subprocess.run(
+            [self._program, *words], input=request, stdout=subprocess.PIPE, check=True
+        )
+        load = Load(*json.loads(done.stdout))
+        if load.wrong:
+            raise RuntimeError(f"{load.wrong} answers were errors")
+        return load

@@ -18,31 +18,38 @@ from pathlib import Path
 from typing import Any
 
 from bench.harness import Measure, Row, at_least, at_most, calls, in_turns, median, ratio
-from bench.load import Load
+from bench.load import Load, LoadGenerator
 
 BIN = Path(sys.executable).parent
 SECRET_ID, SECRET = "AKIDbench", "bench"
 SECONDS = 0.7
 """How long each load lasts."""
+KEY, PAIR = "11111111-2222-4333-8444-000000000001", "11111111-2222-4333-8444-000000000002"
 
 
 def rows(folder: Path) -> Iterator[Row]:
     """Encrypt of 1 KiB by several numbers of connections, signatures, workers, and the start."""
-    place = folder / "server"
-    place.mkdir()
-    _furnish(place)
-    with _ours(place) as port, _ours(place, "--workers", "2") as two, _moto() as peer:
+    place, elsewhere = folder / "server", folder / "elsewhere"
+    for each in (place, elsewhere):
+        each.mkdir()
+        _furnish(each)
+    loads = Loads(LoadGenerator(folder))
+    with (
+        _ours(place) as port,
+        _ours(place, "--workers", "2") as two,
+        _ours(elsewhere) as other,
+        _moto() as peer,
+    ):
         text = base64.b64encode(os.urandom(1024)).decode()
-        key = _answer(port, "CreateKey", {"Alias": "bench"})["KeyId"]
         theirs = _moto_answer(peer, "CreateKey", {})["KeyMetadata"]["KeyId"]
-        asked = {"KeyId": key, "Plaintext": text}
+        asked = {"KeyId": KEY, "Plaintext": text}
         their_request = _moto_request(peer, "Encrypt", {"KeyId": theirs, "Plaintext": text})
-        loads: dict[str, Load] = {}
         for connections, bound in ((1, 6), (8, 15), (32, 15)):
             cases = {
-                "ours": _load(loads, "ours", port, connections, "Encrypt", asked),
-                "two": _load(loads, "two", two, connections, "Encrypt", asked),
-                "moto": _plain_load(loads, "moto", peer, connections, lambda: their_request),
+                "ours": loads.of("ours", port, connections, "Encrypt", asked),
+                "two": loads.of("two", two, connections, "Encrypt", asked),
+                "apart": loads.of("apart", port, connections, "Encrypt", asked, other=other),
+                "moto": loads.plain("moto", peer, connections, lambda: their_request),
             }
             taken = in_turns(cases, rounds=5)
             rate = 1 / median(taken["ours"])
@@ -55,32 +62,32 @@ def rows(folder: Path) -> Iterator[Row]:
                 f"{rate:,.0f}/s",
             )
             if connections == 8:
-                p99 = loads["ours"].p99 * 1e3
+                p99 = loads.last["ours"].p99 * 1e3
                 yield at_most("  99 of 100 answers within", p99, 3, " ms")
                 yield at_least(
                     "  two workers, by one", ratio(taken["ours"], taken["two"]), 1.5, " x"
                 )
+                apart = ratio(taken["ours"], taken["apart"])
+                yield Row("  two servers that share nothing, by one", "", f"{apart:.2f} x")
         yield from _signing(port, loads)
     yield from _starting(place)
 
 
-def _signing(port: int, loads: dict[str, Load]) -> Iterator[Row]:
+def _signing(port: int, loads: Loads) -> Iterator[Row]:
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-    usage = "ASYMMETRIC_SIGN_VERIFY_RSA_2048"
-    key = _answer(port, "CreateKey", {"Alias": "rsa", "KeyUsage": usage})["KeyId"]
     text = os.urandom(64)
     private = rsa.generate_private_key(65537, 2048)
     scheme = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
     asked = {
-        "KeyId": key,
+        "KeyId": PAIR,
         "Algorithm": "RSA_PSS_SHA_256",
         "Message": base64.b64encode(text).decode(),
     }
     taken = in_turns(
         {
-            "ours": _load(loads, "sign", port, 8, "SignByAsymmetricKey", asked),
+            "ours": loads.of("sign", port, 8, "SignByAsymmetricKey", asked),
             "bare": calls(lambda: private.sign(text, scheme, hashes.SHA256())),
         },
         rounds=5,
@@ -128,6 +135,10 @@ def _furnish(place: Path) -> None:
         '[providers.dev]\ntype = "software"\npath = "keystore.db"\n'
         'root_key = { file = "root.key" }\n[audit]\npath = "audit.jsonl"\n'
     )
+    (place / "seed.toml").write_text(
+        f'[[keys]]\nid = "{KEY}"\nalias = "bench"\n[[keys]]\nid = "{PAIR}"\nalias = "pair"\n'
+        'usage = "ASYMMETRIC_SIGN_VERIFY_RSA_2048"\n'
+    )
     files = {
         "root.key": "07" * 32,
         "secret": SECRET,
@@ -156,7 +167,7 @@ def _moto_command(port: int) -> list[str]:
 @contextmanager
 def _ours(place: Path, *options: str) -> Generator[int]:
     port = _free_port()
-    yield from _running(_start(_our_command(port, *options), place), port)
+    yield from _running(_start(_our_command(port, "--seed", "seed.toml", *options), place), port)
 
 
 @contextmanager
@@ -206,30 +217,42 @@ def _wait(port: int) -> None:
 # --- Requests --------------------------------------------------------------------------------
 
 
-def _load(
-    loads: dict[str, Load], name: str, port: int, connections: int, action: str, asked: Any
-) -> Measure:
-    return _plain_load(loads, name, port, connections, lambda: _request(port, action, asked))
+class Loads:
+    """Measures seconds per answer under loads.
 
+    Attributes:
+        last: The last load of each name.
+    """
 
-def _plain_load(
-    loads: dict[str, Load], name: str, port: int, connections: int, request: Callable[[], bytes]
-) -> Measure:
-    """Measures seconds per answer; the last load is kept under the name."""
+    def __init__(self, generator: LoadGenerator) -> None:
+        self._generator = generator
+        self.last: dict[str, Load] = {}
 
-    def measure() -> float:
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.load", str(port), str(connections), str(SECONDS)],
-            input=request(),
-            stdout=subprocess.PIPE,
-            check=True,
+    def of(
+        self, name: str, port: int, connections: int, action: str, asked: Any, *, other: int = 0
+    ) -> Measure:
+        """A load of signed requests, half of it on another port where one is given."""
+        return self.plain(
+            name, port, connections, lambda: _request(port, action, asked), other=other
         )
-        load = loads[name] = Load(*json.loads(done.stdout))
-        if load.wrong:
-            raise RuntimeError(f"{load.wrong} answers were errors")
-        return 1 / load.rate
 
-    return measure
+    def plain(
+        self,
+        name: str,
+        port: int,
+        connections: int,
+        request: Callable[[], bytes],
+        *,
+        other: int = 0,
+    ) -> Measure:
+        """A load of requests that are made for each measurement."""
+
+        def measure() -> float:
+            load = self._generator.run(port, connections, SECONDS, request(), other=other)
+            self.last[name] = load
+            return 1 / load.rate
+
+        return measure
 
 
 def _request(port: int, action: str, parameters: Any) -> bytes:
@@ -280,10 +303,6 @@ def _bytes(host: str, body: bytes, headers: dict[str, str]) -> bytes:
     lines = [f"{name}: {value}" for name, value in ({"Host": host} | headers).items()]
     head = "\r\n".join(["POST / HTTP/1.1", *lines, f"Content-Length: {len(body)}"])
     return head.encode() + b"\r\n\r\n" + body
-
-
-def _answer(port: int, action: str, parameters: Any) -> Any:
-    return _ask(port, _request(port, action, parameters))["Response"]
 
 
 def _moto_answer(port: int, action: str, parameters: Any) -> Any:

@@ -28,6 +28,7 @@ from kmscore.audit.record import (
     event_fields,
     note_fields,
     parse_line,
+    read_seal,
     seal_line,
     wrong_beginning,
 )
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _flusher = Flusher()
 
 _LONGEST_BEGINNING: Final = 4096
+_NOT_MUCH: Final = 16384
 
 
 class _Tip(NamedTuple):
@@ -234,6 +236,9 @@ class AuditLog:
             return self._begin()
         if tip is None:
             self._check_beginning()
+        elif followed := self._follow(tip, size):
+            self._tip = followed
+            return followed
         line, torn = self._file.tail(size)
         last = parse_line(line, self._seal)
         if last is not None and last.intact and self._still_holds(tip, size):
@@ -249,6 +254,18 @@ class AuditLog:
             tip = tip._replace(size=size)
         self._tip = tip
         return self._keep_torn(tip, torn) if torn else tip
+
+    def _follow(self, tip: _Tip, size: int) -> _Tip | None:
+        """The end of what others have appended to a tip, the usual case: not much, and all well."""
+        end = end_of_line(tip.hash)
+        start = tip.size - len(end)
+        if not 0 < size - start <= _NOT_MUCH:
+            return None
+        found = self._file.read(size - start, start)
+        if not found.startswith(end):
+            return None
+        last = read_seal(found[found.rfind(b"\n", 0, -1) + 1 :], self._seal)
+        return None if last is None else _Tip(size, *last)
 
     def _still_holds(self, tip: _Tip | None, size: int) -> bool:
         """Whether the last record that this process knows is still where it was."""

