@@ -15,6 +15,8 @@ RANDOM: Final = "RANDOM"
 ED25519_BY_OID: Final = "ED25519_BY_OID"
 EXPLICIT_REJECTION: Final = "EXPLICIT_REJECTION"
 NEVER_WRAPPED: Final = "NEVER_WRAPPED"
+BORROWS_RSA: Final = "BORROWS_RSA"
+"""It takes a known RSA pair for a trial; where it takes none, larger sizes are as it lists them."""
 
 ED25519_OID: Final = bytes.fromhex("06032b6570")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kmscore_pkcs11._token import Token
 
 _NAME: Final = "abilities"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """Raised when the probe tries other things."""
 
 

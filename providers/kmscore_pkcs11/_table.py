@@ -171,6 +171,8 @@ def _has_spec(abilities: Abilities, spec: KeySpec) -> bool:
     return abilities.can(spec)
 
 
+_LARGER: Final = frozenset({KeySpec.RSA_3072.value, KeySpec.RSA_4096.value})
+
 _SHOWN: Final = (
     ("AES_128", (KeySpec.AES_128, _abilities.GCM)),
     ("AES_256", (KeySpec.AES_256, _abilities.GCM)),
@@ -220,6 +222,8 @@ def details_of(
 def _verdict(abilities: Abilities, name: str, needed: Sequence[str], offered: set[str]) -> str:
     reasons = [abilities.found.get(each, "not tried") for each in needed]
     reason = next((each for each in reasons if each), "")
+    if name in _LARGER and name in offered and not abilities.can(_abilities.BORROWS_RSA):
+        return "yes, as it lists: it takes no private key for a trial"
     if name in offered:
         return f"on this machine: the token says {reason}" if reason else "yes"
     if reason:

@@ -169,7 +169,19 @@ _NUMBERS: Final = frozenset(
     {Attribute.CLASS, Attribute.KEY_TYPE, Attribute.VALUE_LEN, Attribute.MODULUS_BITS}
 )
 _BYTES: Final = frozenset(
-    {Attribute.ID, Attribute.VALUE, Attribute.EC_PARAMS, Attribute.PUBLIC_EXPONENT}
+    {
+        Attribute.ID,
+        Attribute.VALUE,
+        Attribute.EC_PARAMS,
+        Attribute.MODULUS,
+        Attribute.PUBLIC_EXPONENT,
+        Attribute.PRIVATE_EXPONENT,
+        Attribute.PRIME_1,
+        Attribute.PRIME_2,
+        Attribute.EXPONENT_1,
+        Attribute.EXPONENT_2,
+        Attribute.COEFFICIENT,
+    }
 )
 
 

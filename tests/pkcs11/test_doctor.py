@@ -27,6 +27,8 @@ def test_the_doctor_explains_a_token(doctor, token, expected):
         assert (told[name] == "yes") == (name in schemes)
     for name in ("AES_256", "AES_128"):
         assert (told[name] == "yes") == (name in expected.symmetric)
+    for name in ("RSA_2048", "RSA_3072", "RSA_4096"):
+        assert told[name] == "yes"
     for wrapping in ("RSAES_OAEP_SHA_256", "RSAES_PKCS1_V1_5"):
         assert (told[f"import by {wrapping}"] == "yes") == (wrapping in expected.wrapping)
     refused = [value for value in told.values() if value.startswith("no: ")]
