@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from kmscore.config import Config
     from kmscore.context import ContextLike
     from kmscore.plugin import ProviderType, Secret, Setting
+    from kmscore.registry import Reconciliation
     from kmscore.retry import Wait
     from kmscore.spi import KeyInfo
 
@@ -252,6 +253,23 @@ class Kms:
         self._gate.run(
             "rewrap_root", "", Replay.NEVER, lambda: rewrap(secret, passphrase=passphrase)
         )
+
+    def reconcile(self) -> Reconciliation:
+        """Compare the provider's registry with the token that its keys are on; nothing is changed.
+
+        Raises:
+            Unsupported: The provider's keys are nowhere else than its registry.
+        """
+        from kmscore.registry import Reconcilable
+
+        provider = self.provider
+        if not isinstance(provider, Reconcilable):
+            raise Unsupported(
+                f"the keys of provider {self.name!r} are nowhere else than its registry",
+                provider=self.name,
+                operation="reconcile",
+            )
+        return self._gate.run("reconcile", "", Replay.SAFE, provider.reconcile)
 
     def close(self) -> None:
         """Give everything back; may be called twice."""

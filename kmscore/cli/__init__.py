@@ -9,8 +9,8 @@ import sys
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code.
 
-    0 ok, 1 the operation failed, 2 usage, 3 configuration or credentials, 4 a signature or log is
-    wrong, 5 the provider is unavailable, 130 interrupted.
+    0 ok, 1 the operation failed, 2 usage, 3 configuration or credentials, 4 a signature, log or
+    token is wrong, 5 the provider is unavailable, 130 interrupted.
     """
     given = sys.argv[1:] if arguments is None else arguments
     if given == ["--version"] and _tell_version():

@@ -112,7 +112,7 @@ def _configured_plugins(session: Session) -> Plugins:
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 ok, 1 failed, 2 usage, 3 configuration or credentials, "
-    "4 signature or log wrong, 5 provider unavailable, 130 interrupted.",
+    "4 signature, log or token wrong, 5 provider unavailable, 130 interrupted.",
 )
 @common_options
 @click.version_option(package_name="kmscore", message="kmscore %(version)s")

@@ -19,7 +19,7 @@ FAILED: Final = 1
 USAGE: Final = 2
 CONFIGURATION: Final = 3
 WRONG: Final = 4
-"""A signature is wrong, or a log was altered: it was checked, and that is the answer."""
+"""A signature, a log or a token's keys are wrong: it was checked, and that is the answer."""
 UNAVAILABLE: Final = 5
 INTERRUPTED: Final = 130
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kmscore.cli.exit_codes import OK, WRONG
 from kmscore.cli.session import Session, common_options, pass_session
 from kmscore.cli.streams import read_input, whole_folder, write_file
 from kmscore.errors import ConfigError
@@ -256,6 +257,27 @@ def rewrap_root(session: Session, reference: str, passphrase: bool) -> None:
     kms = session.open()
     kms.rewrap_root(secret, passphrase=passphrase)
     session.say(f"the keystore of {kms.name} now opens with {secret.source}")
+
+
+@keys.command()
+@common_options
+@pass_session
+def reconcile(session: Session) -> int:
+    """Compare the registry with the token that its keys are on; nothing is changed.
+
+    The exit code is 4 when they do not agree.
+    """
+    result = session.open().reconcile()
+    findings = [each._asdict() for each in result.findings]
+    lines = [f"{each.what}\n    id {each.object_id}\n    {each.advice}" for each in result.findings]
+    lines.append(
+        f"{result.agreed} versions of keys are as registered, {len(findings)} findings, "
+        f"{result.others} objects of others"
+    )
+    session.show(
+        {"findings": findings, "agreed": result.agreed, "others": result.others}, "\n".join(lines)
+    )
+    return WRONG if findings else OK
 
 
 def as_dict(info: KeyInfo) -> dict[str, Any]:

@@ -92,6 +92,12 @@ def open_guard(store: SqliteStore, token: Token, *, with_hmac: bool) -> Guard:
     )
 
 
+def identity_of_guard(store: SqliteStore) -> bytes:
+    """CKA_ID of the registry's own key on the token; empty where the token has no HMAC."""
+    stored = store.meta(GUARD) or b""
+    return stored[1:] if stored[:1] == _ON_TOKEN else b""
+
+
 def guard_key(session: Session, identity: bytes, label: str, *, token: bool = True) -> int:
     """A new key for HMAC-SHA-256; its handle."""
     remove(session, identity)

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import POINTER, Structure, byref, c_char_p, c_ubyte, c_ulong, c_void_p, sizeof
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kmscore.errors import PluginError
 from kmscore_pkcs11._binding import BINDING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 OS_LOCKING_OK: Final = 2
 USER: Final = 1
@@ -21,7 +24,13 @@ USER_STATES: Final = frozenset({1, 3})
 """States of a session in which the user is logged in: read-only and read-write."""
 
 _CKA_CLASS: Final = 0x000
+_CKA_TOKEN: Final = 0x001
 _CKA_ID: Final = 0x102
+_HANDLES: Final = 256
+_HANDLE_INVALID: Final = 0x82
+_PARTLY: Final = frozenset({0, 0x11, 0x12, 0x150})
+"""Codes of C_GetAttributeValue that leave the other attributes usable: one is sensitive, of no such
+object, or longer than its buffer."""
 _VERSION_BYTES: Final = sizeof(c_void_p)
 _FUNCTIONS: Final = """
     C_Initialize C_Finalize C_GetInfo C_GetFunctionList C_GetSlotList C_GetSlotInfo C_GetTokenInfo
@@ -108,6 +117,9 @@ class Native:
             )
         self._list: int = c_void_p.from_address(id(library) + object.__basicsize__).value or 0
         self._get_session_info = self.function("C_GetSessionInfo", c_ulong, POINTER(_SessionInfo))
+        self._get_attributes = self.function(
+            "C_GetAttributeValue", c_ulong, c_ulong, c_void_p, c_ulong
+        )
 
     def initialise(self, parameters: str) -> None:
         """C_Initialize with locking by the operating system.
@@ -166,6 +178,62 @@ class Native:
         )
         self._call("C_FindObjectsFinal", c_ulong)(session)
         return list(handles[: found.value])
+
+    def token_objects(self, session: int) -> list[int]:
+        """Handles of all objects that stay on the token.
+
+        Raises:
+            NativeError: The token fails; the session must not be used again.
+        """
+        stays = c_ubyte(True)
+        template = _Attribute(_CKA_TOKEN, ctypes.addressof(stays), sizeof(c_ubyte))
+        found, handles = c_ulong(), (c_ulong * _HANDLES)()
+        more = self._call("C_FindObjects", c_ulong, c_void_p, c_ulong, c_void_p)
+        self._call("C_FindObjectsInit", c_ulong, c_void_p, c_ulong)(
+            session, ctypes.addressof(template), 1
+        )
+        objects: list[int] = []
+        while True:
+            more(session, ctypes.addressof(handles), _HANDLES, ctypes.addressof(found))
+            if not found.value:
+                break
+            objects += handles[: found.value]
+        self._call("C_FindObjectsFinal", c_ulong)(session)
+        return objects
+
+    def attributes(
+        self, session: int, handle: int, wanted: Mapping[int, int]
+    ) -> list[bytes | None] | None:
+        """Attributes of an object, as they lie there.
+
+        Args:
+            session: The session.
+            handle: The object.
+            wanted: Most bytes of each, by its CKA_ number; for numbers exactly theirs (NSS).
+
+        Returns:
+            The values, with None where there is none, or a longer one; None instead of all when
+            there is no such object any more.
+
+        Raises:
+            NativeError: The token fails; the session must not be used again.
+        """
+        buffers = [ctypes.create_string_buffer(size) for size in wanted.values()]
+        template = (_Attribute * len(buffers))(
+            *(
+                _Attribute(number, ctypes.addressof(buffer), len(buffer))
+                for number, buffer in zip(wanted, buffers, strict=True)
+            )
+        )
+        code = self._get_attributes(session, handle, ctypes.addressof(template), len(buffers))
+        if code == _HANDLE_INVALID:
+            return None
+        if code not in _PARTLY:
+            raise NativeError(code, "C_GetAttributeValue")
+        return [
+            buffer.raw[: each.length] if each.length <= len(buffer) else None
+            for each, buffer in zip(template, buffers, strict=True)
+        ]
 
     def destroy_object(self, session: int, handle: int) -> None:
         """C_DestroyObject."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from kmscore.errors import ConfigError, KmsError, Unavailable
-from kmscore.registry import Registry, SqliteStore
+from kmscore.registry import Reconcilable, Reconciliation, Registry, SqliteStore
 from kmscore.spi import Health, ImportParameters, KeyImporter, Provider
 from kmscore_pkcs11._abilities import RAW_RSA
 from kmscore_pkcs11._guard import open_guard, require_one_host
@@ -17,6 +17,7 @@ from kmscore_pkcs11._knowledge import abilities_of
 from kmscore_pkcs11._module import load
 from kmscore_pkcs11._pairs import PairsOnToken
 from kmscore_pkcs11._probe import has_hmac
+from kmscore_pkcs11._reconciliation import reconcile
 from kmscore_pkcs11._schemes import schemes_of
 from kmscore_pkcs11._symmetric import SymmetricOnToken
 from kmscore_pkcs11._table import capabilities_of, details_of, identity_of, registry_path
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from kmscore.plugin import Setting
 
 
-class Pkcs11Provider(Provider, SymmetricOnToken, PairsOnToken, KeyImporter):
+class Pkcs11Provider(Provider, SymmetricOnToken, PairsOnToken, KeyImporter, Reconcilable):
     """Keys on a PKCS#11 token."""
 
     def __init__(self, setting: Setting) -> None:
@@ -110,6 +111,10 @@ class Pkcs11Provider(Provider, SymmetricOnToken, PairsOnToken, KeyImporter):
         if not logged_in:
             return Health(ok=False, message="the login was lost", details=details)
         return Health(ok=True, message="the token is logged in", details=details)
+
+    def reconcile(self) -> Reconciliation:
+        """Keys of the token that the registry does not know, and the other way round."""
+        return reconcile(self._token, self._store, self._abilities)
 
     def close(self) -> None:
         """Give the sessions back, and close the registry."""

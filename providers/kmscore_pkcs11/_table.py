@@ -17,6 +17,7 @@ from kmscore.algorithms import (
 from kmscore.capabilities import Capabilities, Feature, KeyKind
 from kmscore.errors import ConfigError, InvalidRequest
 from kmscore_pkcs11 import _abilities, _uri
+from kmscore_pkcs11._abilities import RAW_RSA
 from kmscore_pkcs11._login import Identity
 
 if TYPE_CHECKING:
@@ -173,14 +174,15 @@ def _has_spec(abilities: Abilities, spec: KeySpec) -> bool:
 
 _LARGER: Final = frozenset({KeySpec.RSA_3072.value, KeySpec.RSA_4096.value})
 
+_OF_VENDORS: Final = frozenset({"SM4", "SM2DSA", "SM2"})
+
 _SHOWN: Final = (
     ("AES_128", (KeySpec.AES_128, _abilities.GCM)),
     ("AES_256", (KeySpec.AES_256, _abilities.GCM)),
     *((spec.value, (spec.value,)) for spec in TRAITS if TRAITS[spec].family == "RSA"),
     *((each.value, (each.value,)) for each in TRAITS[KeySpec.RSA_2048].signing),
     *((each.value, (each.value,)) for each in TRAITS[KeySpec.RSA_2048].encryption),
-    ("EC_P256", (KeySpec.EC_P256,)),
-    ("EC_P384", (KeySpec.EC_P384,)),
+    *((each, (each,)) for each in ("EC_P256", "EC_P384", "ED25519", "SM4", "SM2DSA", "SM2")),
     *((f"import by {each}", (f"unwrap {each}",)) for each in WrappingAlgorithm),
     ("random numbers", (_abilities.RANDOM,)),
     ("refuses disabled keys itself", (_abilities.FLAGS,)),
@@ -205,17 +207,12 @@ def details_of(
     offered |= {str(each) for kind in capabilities.keys for each in kind.algorithms}
     offered |= {f"import by {each}" for each in capabilities.wrapping}
     for name, needed in _SHOWN:
-        details[name] = _verdict(abilities, name, needed, offered)
-    ed25519 = (
-        (_abilities.ED25519_BY_OID,) if abilities.can(_abilities.ED25519_BY_OID) else ("ED25519",)
-    )
-    details["ED25519"] = _verdict(abilities, "ED25519", ed25519, offered)
-    for vendors in (KeySpec.SM4, SigningAlgorithm.SM2DSA, EncryptionAlgorithm.SM2):
-        details[vendors.value] = (
-            _verdict(abilities, vendors, (vendors,), offered)
-            if vendors in abilities.found
-            else "no: only with a profile of the vendor's numbers"
-        )
+        if name in _OF_VENDORS and name not in abilities.found:
+            details[name] = "no: only with a profile of the vendor's numbers"
+        elif name == KeySpec.ED25519 and abilities.can(_abilities.ED25519_BY_OID):
+            details[name] = _verdict(abilities, name, (_abilities.ED25519_BY_OID,), offered)
+        else:
+            details[name] = _verdict(abilities, name, needed, offered)
     return details
 
 
@@ -226,6 +223,8 @@ def _verdict(abilities: Abilities, name: str, needed: Sequence[str], offered: se
         return "yes, as it lists: it takes no private key for a trial"
     if name in offered:
         return f"on this machine: the token says {reason}" if reason else "yes"
+    if reason and name == EncryptionAlgorithm.RSAES_OAEP_SHA_256 and abilities.can(RAW_RSA):
+        return f"no: {reason}; allow_host_oaep = true decrypts with the padding taken off here"
     if reason:
         return f"no: {reason}"
     if name == f"import by {WrappingAlgorithm.RSAES_PKCS1_V1_5}" and not abilities.can(

@@ -199,3 +199,10 @@ def test_a_new_passphrase_is_typed_twice(cli, key, typed, code, said):
     os.close(ours)
     assert running.returncode == code
     assert (cli("decrypt", stdin=sealed).out == b"x") == (code != 0)
+
+
+def test_a_keystore_has_nothing_to_be_compared_with(cli):
+    """Its keys are in the registry itself."""
+    refused = cli("keys", "reconcile")
+    assert refused.code == 1
+    assert "nowhere else than its registry" in refused.err

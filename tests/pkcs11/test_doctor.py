@@ -39,3 +39,9 @@ def test_the_doctor_warns_of_a_token_that_gives_keys_away(doctor, softhsm, nss):
     """NSS wraps keys that are marked as not extractable."""
     name = "keeps unextractable keys inside"
     assert doctor(nss)[name].startswith("no: keys that are not extractable can be wrapped")
+
+
+def test_the_doctor_tells_of_the_option_that_would_do_it(doctor, softhsm):
+    """SoftHSM stops at SHA-1, and raw RSA would be enough."""
+    told = doctor(softhsm)["RSAES_OAEP_SHA_256"]
+    assert told.startswith("no: CKR_ARGUMENTS_BAD; allow_host_oaep = true")
