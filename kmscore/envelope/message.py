@@ -138,12 +138,14 @@ class EnvelopeEncryptor:
         """
         if self._ended:
             raise InvalidRequest("the message is finished")
+        before = len(self._held)
+        self._held += data
         if self._left is not None:
-            self._left -= len(data)
+            self._left -= len(self._held) - before  # bytes, whatever the items of the data are
             if self._left < 0:
                 self._ended = True
+                self._held.clear()
                 raise InvalidRequest("there is more plaintext than was said")
-        self._held += data
         # The last piece is kept: it may turn out to be the final frame.
         ready = max(0, len(self._held) - 1) // self._body.frame_bytes
         if not ready and not self._header:

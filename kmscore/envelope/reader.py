@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from operator import index
 from typing import TYPE_CHECKING, BinaryIO
 
 from kmscore.context import EncryptionContext
@@ -76,18 +77,24 @@ class EnvelopeReader(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to a place in the plaintext."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}[whence]
-        if base + offset < 0:
+        self._check_open()
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._size}.get(whence)
+        if base is None:
+            raise ValueError(f"invalid whence: {whence}")
+        place = base + index(offset)
+        if place < 0:
             raise ValueError("negative seek position")
-        self._place = base + offset
-        return self._place
+        self._place = place
+        return place
 
     def tell(self) -> int:
         """The place in the plaintext."""
+        self._check_open()
         return self._place
 
     def readinto(self, buffer: Buffer, /) -> int:
         """Read up to the end of the frame; 0 at the end of the plaintext."""
+        self._check_open()
         with memoryview(buffer).cast("B") as view:
             if self._place >= self._size or not len(view):
                 return 0
@@ -114,26 +121,32 @@ class EnvelopeReader(io.RawIOBase):
         self._plain = out
         self._frame = number
 
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("the reader is closed")
+
     def _take(self, size: int) -> bytes:
-        """Exactly that much, from a file that may give it in parts."""
-        piece = self._file.read(size)
-        while 0 < len(piece) < size:
-            more = self._file.read(size - len(piece))
-            if not more:
-                break
-            piece += more
+        """Exactly that much."""
+        piece = self._up_to(size)
         if len(piece) < size:
             raise cut_off()
+        return piece
+
+    def _up_to(self, size: int) -> bytes:
+        """That much, or what there is before the end, from a file that may give it in parts."""
+        piece = self._file.read(size)
+        while len(piece) < size and (more := self._file.read(size - len(piece))):
+            piece += more
         return piece
 
     def _read_header(self) -> Header:
         size = HEAD_BYTES
         while True:
             self._file.seek(0)
-            head = self._file.read(size)
+            head = self._up_to(size)
             try:
                 return read_header(head)
             except Incomplete as missing:
-                if len(head) < missing.needed and len(head) < size:
+                if len(head) < size:
                     raise cut_off() from None
                 size = max(2 * size, missing.needed)

@@ -62,7 +62,8 @@ def encrypt_into(
     Args:
         plaintext: The data; may be empty.
         out: Where the message goes. It is longer than the data by 32 bytes for each 128 KiB and by
-            its header, which has some hundred bytes for each recipient, and the context.
+            its header, which has some hundred bytes for each recipient, and the context. It shares
+            no memory with the plaintext.
         keys: As in `encrypt`, as are the others.
         context: Bound to the message.
         suite: ``AES_256_GCM`` or ``SM4_GCM``.
@@ -72,9 +73,11 @@ def encrypt_into(
         How many bytes of ``out`` the message has.
 
     Raises:
-        InvalidRequest: The buffer is too small; the message says how large it must be.
+        InvalidRequest: The buffer is too small, and the hint says how large it must be; or it
+            overlaps with the plaintext.
     """
     with _view(plaintext, "plaintext") as data, _view(out, "out") as room:
+        _refuse_overlap(data, room)
         header, body = _begin(len(data), keys, context, suite, cache)
         size = _sealed_size(header, len(data))
         _require_room(room, size)
@@ -128,7 +131,8 @@ def decrypt_into(
 
     Args:
         message: What `encrypt` or another Encryption SDK wrote.
-        out: Where the plaintext goes; as long as the message is always long enough.
+        out: Where the plaintext goes; as long as the message is always long enough. It shares no
+            memory with the message.
         openers: As in `decrypt`, as are the others.
         context: The context of the encryption.
         cache: A `DataKeyCache`.
@@ -137,9 +141,10 @@ def decrypt_into(
         How many bytes of ``out`` are plaintext. After an error ``out`` holds none.
 
     Raises:
-        InvalidRequest: The buffer is too small.
+        InvalidRequest: The buffer is too small, or overlaps with the message.
     """
     with _view(message, "message") as data, _view(out, "out") as room:
+        _refuse_overlap(data, room)
         header = message_header(data)
         if header.suite.signed or not header.frame_bytes:
             plaintext = decrypt(data, *openers, context=context, cache=cache)
@@ -279,4 +284,21 @@ def _require_room(out: memoryview, size: int) -> None:
     if len(out) < size:
         raise InvalidRequest(
             f"the buffer for the result has {len(out)} bytes", hint=f"It takes {size}"
+        )
+
+
+def _refuse_overlap(data: memoryview, out: memoryview) -> None:
+    """Refuse to write over what is still to be read: the message would be of something else."""
+    if out.readonly or not data or not out:
+        return
+    if data.readonly:
+        overlap = data.obj is out.obj
+    else:
+        from ctypes import addressof, c_char
+
+        begin, place = addressof(c_char.from_buffer(data)), addressof(c_char.from_buffer(out))
+        overlap = begin < place + len(out) and place < begin + len(data)
+    if overlap:
+        raise InvalidRequest(
+            "input and output share memory", hint="Give two buffers, or parts of one that are apart"
         )

@@ -514,8 +514,34 @@ def test_a_reader_takes_what_a_file_gives(tmp_path, key, plain):
         def read(self, size=-1):
             return super().read(min(size, 5000))
 
-    with EnvelopeReader(Parts(message), key, context=context) as reader:
-        assert io.BufferedReader(reader).read() == plain.read_bytes()
+    class Crumbs(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(min(size, 500))
+
+    for file in (Parts(message), Crumbs(message)):
+        with EnvelopeReader(file, key, context=context) as reader:
+            assert io.BufferedReader(reader).read() == plain.read_bytes()
     for size in (0, 1, 100, 600):
         with pytest.raises(IntegrityError, match="cut off"):
             EnvelopeReader(Parts(message[:size]), key, context=context)
+
+
+def test_a_reader_is_a_file_of_python(key):
+    """It refuses what other files refuse, and gives nothing out when it is closed."""
+    reader = EnvelopeReader(io.BytesIO(envelope.encrypt(b"plaintext", key)), key)
+    for wrong in ((0, 3), (-1, 0), (-10, 2)):
+        with pytest.raises(ValueError, match=r"invalid whence|negative"):
+            reader.seek(*wrong)
+    with pytest.raises(TypeError):
+        reader.seek(1.5)
+    assert (reader.seek(-4, 2), reader.read(), reader.seek(100), reader.read()) == (
+        5,
+        b"text",
+        100,
+        b"",
+    )
+    reader.seek(0)
+    reader.close()
+    for use in (reader.read, reader.tell, lambda: reader.seek(0), lambda: reader.read(1)):
+        with pytest.raises(ValueError, match="closed"):
+            use()

@@ -416,6 +416,24 @@ def test_a_buffer_that_is_too_small_is_refused(key):
         envelope.decrypt_into(message, bytes(200), key)
 
 
+@pytest.mark.parametrize("size", [1, 300, 300_000])
+def test_a_message_is_never_written_over_its_own_plaintext(key, size):
+    """Nor the other way round; parts of one buffer that are apart are two buffers."""
+    message = envelope.encrypt(b"y" * size, key)
+    arena = bytearray(b"y" * size + bytes(2 * size + 2000))
+    view = memoryview(arena)
+    for plaintext in (view[:size], view[:size].toreadonly()):
+        with pytest.raises(InvalidRequest, match="share memory"):
+            envelope.encrypt_into(plaintext, view[size - 1 :], key)
+    assert view[:size] == b"y" * size
+    written = envelope.encrypt_into(view[:size], view[size:], key)
+    assert envelope.decrypt(view[size : size + written], key) == b"y" * size
+    arena[: len(message)] = message
+    with pytest.raises(InvalidRequest, match="share memory"):
+        envelope.decrypt_into(view[: len(message)], arena, key)
+    assert view[: len(message)] == message
+
+
 def test_a_buffer_holds_no_plaintext_after_an_error(key):
     """Not of the frame that was altered, nor of those before it."""
     head, frames, end = _frames(key)
@@ -441,6 +459,12 @@ def test_a_size_that_was_said_is_kept(key):
     encryptor = EnvelopeEncryptor(key, size=10)
     message = encryptor.update(b"12345") + encryptor.update(b"67890") + encryptor.finalize()
     assert envelope.decrypt(message, key) == b"1234567890"
+    numbers = memoryview(bytes(16)).cast("I")
+    encryptor = EnvelopeEncryptor(key, size=16)
+    message = encryptor.update(numbers) + encryptor.finalize()
+    assert envelope.decrypt(message, key) == bytes(16)
+    with pytest.raises(InvalidRequest, match="more"):
+        EnvelopeEncryptor(key, size=4).update(numbers)
     for pieces, word in ((b"12345678901", "more"), (b"123456789", "less")):
         encryptor = EnvelopeEncryptor(key, size=10)
         with pytest.raises(InvalidRequest, match=word):
