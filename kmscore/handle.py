@@ -55,6 +55,11 @@ class KeyHandle:
         return self._gate.provider
 
     @property
+    def identity(self) -> tuple[object, str]:
+        """What no other key has: a name is local to a configuration, an open provider is not."""
+        return self._gate, self.key_id
+
+    @property
     def limits(self) -> Limits:
         """Sizes that the provider allows."""
         return self._limits

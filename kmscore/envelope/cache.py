@@ -8,11 +8,12 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from kmscore.envelope.recipients import Materials, Opener, Source, make_materials, open_materials
-from kmscore.errors import ConfigError
+from kmscore.errors import ConfigError, KmsError
 from kmscore.key import Key
 
 if TYPE_CHECKING:
@@ -39,17 +40,30 @@ class _Entry:
         self.bytes = 0
 
 
+class _Fetch:
+    """A call to the provider that others wait for, and how it failed if all of them would."""
+
+    __slots__ = ("done", "failure")
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.failure: KmsError | None = None
+
+
 class DataKeyCache(Source):
     """Remembers data keys for a while. Safe to use from several threads; empty after a fork.
 
     Data keys for writing are kept by recipients, suite and context; those for reading by the
-    encrypted data keys themselves, the openers and the context. When several threads need the same
-    one, a single call fetches it and the others wait. What fails is never remembered. While a data
-    key is remembered, disabling its key in the provider does not stop its use: ``max_age`` is how
-    long that can be.
+    encrypted data keys themselves, the openers and the context. A key or a provider that was opened
+    a second time is another one, since it may have other rights. While a data key is remembered,
+    disabling its key in the provider does not stop its use: ``max_age`` is how long that can be.
 
-    A data key is overwritten when it is worn out or too old, when others need its room, and by
-    `clear`; leaving the cache as a context manager clears it.
+    When several threads need the same one, a single call fetches it and the others wait. What fails
+    is never remembered; but when the provider is out of reach, those who waited fail together
+    instead of finding out one after the other.
+
+    A data key is overwritten when it is found worn out or too old, when others need its room, and
+    by `clear`; leaving the cache as a context manager clears it.
 
     Args:
         max_age: Seconds that a data key is used.
@@ -89,7 +103,7 @@ class DataKeyCache(Source):
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
-        self._fetches: dict[Hashable, threading.Event] = {}
+        self._fetches: dict[Hashable, _Fetch] = {}
 
     def make(
         self, keys: Sequence[Key], context: EncryptionContext, suite: Suite, size: int | None
@@ -100,7 +114,7 @@ class DataKeyCache(Source):
         """
         if size is None or size > self._max_bytes:
             return make_materials(keys, context)
-        names = tuple([(key.provider_name, key.key_id) for key in keys])
+        names = tuple([key.identity for key in keys])
         data_key, lent = self._lend(
             (names, suite.number, context.items), size, partial(make_materials, keys, context)
         )
@@ -158,9 +172,11 @@ class DataKeyCache(Source):
                     self._forget(place)
                 others = self._fetches.get(place)
                 if others is None:
-                    mine = self._fetches[place] = threading.Event()
+                    mine = self._fetches[place] = _Fetch()
                     break
-            others.wait()
+            others.done.wait()
+            if others.failure is not None:
+                raise copy(others.failure) from others.failure
         try:
             entry = _Entry(fetch(), self._monotonic() + self._max_age)
             with self._lock:
@@ -168,10 +184,14 @@ class DataKeyCache(Source):
                 self._entries[place] = entry
                 self._serves(entry, size)  # and counts; it was fetched for this message
                 return bytearray(entry.materials.data_key), entry.materials
+        except KmsError as error:
+            if error.retryable:
+                mine.failure = error
+            raise
         finally:
             with self._lock:
                 del self._fetches[place]
-            mine.set()
+            mine.done.set()
 
     def _serves(self, entry: _Entry, size: int | None) -> bool:
         """Whether a data key is good for one more message, which then counts as done."""
@@ -215,5 +235,4 @@ def _open(
 
 
 def _name(opener: Opener) -> Hashable:
-    # Names of providers are local to a configuration: another open provider is another opener.
-    return (opener.provider_name, opener.key_id) if isinstance(opener, Key) else opener
+    return opener.identity if isinstance(opener, Key) else opener

@@ -5,9 +5,9 @@ import threading
 
 import pytest
 
-from kmscore import envelope
+from kmscore import connect, envelope
 from kmscore.envelope import DataKeyCache
-from kmscore.errors import ConfigError, KeyNotFound, KeyStateError
+from kmscore.errors import ConfigError, KeyNotFound, KeyStateError, KmsError, Unavailable
 
 
 class Counting:
@@ -159,6 +159,35 @@ def test_waiting_threads_try_again_when_a_fetch_fails(key, monkeypatch):
     assert sorted(type(result).__name__ for result in results) == ["KeyStateError", *["bytes"] * 3]
 
 
+def test_threads_that_wait_for_a_provider_out_of_reach_fail_together(key, monkeypatch):
+    """Each would wait as long as the first one otherwise, one after the other."""
+    cache = DataKeyCache()
+    failures: list[Unavailable] = []
+    asked = []
+
+    def out_of_reach(this, *arguments, **named):
+        asked.append(this)
+        (fetch,) = cache._fetches.values()
+        while len(fetch.done._cond._waiters) < 7:
+            os.sched_yield()
+        raise Unavailable("no answer")
+
+    def work():
+        with pytest.raises(Unavailable, match="no answer") as caught:
+            envelope.encrypt(b"x", key, cache=cache)
+        failures.append(caught.value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(key), "generate_data_key", out_of_reach)
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert (len(asked), len(failures), len(set(map(id, failures)))) == (1, 8, 8)
+    assert envelope.decrypt(envelope.encrypt(b"x", key, cache=cache), key) == b"x"
+
+
 def test_messages_of_unknown_size_have_data_keys_of_their_own(key, calls):
     """Their bytes could not be counted beforehand; a size that is said is."""
     cache = DataKeyCache(max_bytes=100)
@@ -190,6 +219,30 @@ def test_the_openers_of_a_data_key_are_part_of_its_place(cloud, hsm, key, other,
         envelope.decrypt(message, other, cache=cache)
     assert envelope.decrypt(message, key, cache=cache) == b"x"
     assert calls.opened == 2
+
+
+def test_a_provider_opened_by_somebody_else_has_data_keys_of_its_own(tmp_path):
+    """It may have the same name and the same key, and yet not the right to use it."""
+    config = {
+        "providers": {
+            "shared": {
+                "type": "software",
+                "path": str(tmp_path / "s"),
+                "root_key": lambda: b"r" * 32,
+            }
+        }
+    }
+    cache = DataKeyCache()
+    with connect("shared", config=config) as mine, connect("shared", config=config) as theirs:
+        key = mine.create_key("AES_256", alias="key")
+        message = envelope.encrypt(b"x", key, cache=cache)
+        envelope.decrypt(message, key, cache=cache)
+        theirs_key = theirs.key("key")
+        theirs.close()  # whatever they ask for now is refused
+        with pytest.raises(KmsError):
+            envelope.decrypt(message, theirs_key, cache=cache)
+        with pytest.raises(KmsError):
+            envelope.encrypt(b"x", theirs_key, cache=cache)
 
 
 def test_old_data_keys_are_overwritten_when_another_is_fetched(key, now):
