@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from kmscore.cli.runs import (
+    OF_ONE_FILE,
+    OF_ONE_MESSAGE,
     Job,
     Plan,
     Rename,
     add_suffix,
+    described,
     only_encrypted,
     progress_bar,
     run,
+    shown,
     strip_suffix,
 )
 from kmscore.cli.session import Session, common_options, is_terminal, pass_session
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from kmscore.envelope import Batch
     from kmscore.envelope.streams import Reader, Writer
     from kmscore.envelope.units import Progress
+    from kmscore.errors import KmsError
     from kmscore.key import Key
 
 PIPE_BYTES = 1 << 20
@@ -170,7 +175,7 @@ def decrypt(
                 batch=batch,
             )
 
-        return _do(session, plan, work, source, target, resume=resume)
+        return _do(session, plan, work, source, target, resume=resume, of_one=OF_ONE_MESSAGE)
 
 
 @envelope.command()
@@ -234,9 +239,9 @@ def rewrap(
             batch=batch,
         )
 
-    code = _do(session, plan, work, source, target or source, resume=resume)
+    code = _do(session, plan, work, source, target or source, resume=resume, of_one=OF_ONE_MESSAGE)
     if plan is None:
-        session.say(f"{target or source} is for {len(keys)} recipient(s) now")
+        session.say(f"{shown(str(target or source))} is for {len(keys)} recipient(s) now")
     return code
 
 
@@ -245,27 +250,38 @@ def rewrap(
 @click.argument("sources", nargs=-1)
 @common_options
 @pass_session
-def inspect(session: Session, source: str | None, sources: tuple[str, ...]) -> None:
+def inspect(session: Session, source: str | None, sources: tuple[str, ...]) -> int:
     """Show all that is public in messages, without any key. None of it is authenticated.
 
     SOURCES are files, folders (all that ends in .kms) and patterns.
     """
     from kmscore.envelope.files import inspect_file, read_header_of
     from kmscore.envelope.header import MAX_HEADER_BYTES
-    from kmscore.envelope.output import shown
     from kmscore.envelope.whole import describe
 
     plan = _plan(sources, source, None, only_encrypted, in_place=True)
     if plan is not None:
-        found = [{"file": job.source, **describe(inspect_file(job.source))} for job in plan.jobs]
-        texts = [f"file:       {shown(each['file'])}\n{_public(each)}" for each in found]
+        found: list[dict[str, Any]] = []
+        texts: list[str] = []
+        failed = 0
+        for job in plan.jobs:
+            try:
+                each = describe(inspect_file(job.source))
+            except OF_ONE_FILE as error:
+                found.append({"file": job.source, "error": described(error)})
+                session.say(f"error: {shown(job.source)}: {error.message}")
+                failed = 1
+            else:
+                found.append({"file": job.source, **each})
+                texts.append(f"file:       {shown(job.source)}\n{_public(each)}")
         session.show(found, "\n\n".join(texts))
-        return
+        return failed
     if source in (None, "-"):
         one = describe(read_header_of(standard_input().read(MAX_HEADER_BYTES)))
     else:
         one = describe(inspect_file(str(source)))
     session.show(one, _public(one))
+    return 0
 
 
 def _public(message: dict[str, Any]) -> str:
@@ -309,7 +325,7 @@ def _plan(
             "SOURCES go without -i" if in_place else "SOURCES need -o FOLDER, and no -i"
         )
     if target is not None and os.path.lexists(target) and not os.path.isdir(target):
-        raise InvalidRequest(f"{target} is no folder", hint="Name a folder with -o")
+        raise InvalidRequest(f"{shown(target)} is no folder", hint="Name a folder with -o")
     return Plan(sources, target, rename)
 
 
@@ -321,10 +337,11 @@ def _do(
     target: str | None,
     *,
     resume: bool,
+    of_one: tuple[type[KmsError], ...] = OF_ONE_FILE,
 ) -> int:
     """Do a plan, or one file."""
     if plan is not None:
-        return run(session, plan, work, resume=resume)
+        return run(session, plan, work, resume=resume, of_one=of_one)
     job = Job(str(source), str(target))
     skipped = resume and os.path.lexists(job.target)
     if not skipped:
@@ -348,7 +365,7 @@ def _ends(
     """Both ends of a command in a pipe; a file at either end is a stream too."""
     from io import FileIO
 
-    from kmscore.envelope.output import drafted, shown
+    from kmscore.envelope.output import drafted
 
     if target is None and is_terminal(sys.stdout):
         raise click.UsageError("the output would go to a terminal: use -o FILE, a pipe, or -o -")
@@ -365,6 +382,7 @@ def _ends(
             writer: Any = standard_output()
             _refuse_same(reader, writer, source)
         else:
+            _refuse_same(reader, str(target), source)
             draft = stack.enter_context(drafted(str(target), force=force))
             writer = FileIO(draft.handle, "wb", closefd=False)
         for end in (reader, writer):
@@ -382,9 +400,10 @@ def _size(source: str | None) -> int:
         return 0
 
 
-def _refuse_same(reader: BinaryIO, writer: BinaryIO, source: str | None) -> None:
+def _refuse_same(reader: BinaryIO, output: BinaryIO | str, source: str | None) -> None:
     with contextlib.suppress(OSError):
-        ours, theirs = os.fstat(reader.fileno()), os.fstat(writer.fileno())
+        place = output if isinstance(output, str) else output.fileno()
+        ours, theirs = os.fstat(reader.fileno()), os.stat(place)
         if stat.S_ISREG(ours.st_mode) and os.path.samestat(ours, theirs):
             raise click.UsageError(f"input and output are the same file: {source or 'stdin'}")
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from kmscore.cli.session import Session, is_terminal
 from kmscore.errors import (
+    AccessDenied,
     AlreadyExists,
     CiphertextInvalid,
     IntegrityError,
     InvalidRequest,
     KeyNotFound,
+    KeyStateError,
+    KeyUsageMismatch,
     KmsError,
     LimitExceeded,
     Unsupported,
@@ -41,6 +44,9 @@ OF_ONE_FILE = (
 )
 """Errors that say something of one file: the run goes on with the others."""
 
+OF_ONE_MESSAGE = (*OF_ONE_FILE, AccessDenied, KeyStateError, KeyUsageMismatch)
+"""Those of one message: the others may be for other keys."""
+
 
 class Job(NamedTuple):
     """A file, and what is made of it."""
@@ -62,6 +68,7 @@ class Plan:
     Attributes:
         jobs: In the order of the names.
         left_out: What was found in folders and is not touched, with the reason.
+        folders: What folders become, and their permissions.
     """
 
     def __init__(self, sources: Iterable[str], folder: str | None, rename: Rename) -> None:
@@ -76,30 +83,46 @@ class Plan:
             click.UsageError: Two files would become the same, or a named file cannot be done.
             InvalidRequest: A pattern matches nothing.
         """
-        self._folder = folder
+        self._folder = folder if folder is None else folder.rstrip("/") or "/"
         self._rename = rename
         self._output = _identity(folder) if folder is not None else None
+        self._found: set[str] = set()
         self.jobs: list[Job] = []
         self.left_out: list[tuple[str, str]] = []
+        self.folders: dict[str, int] = {}
         for source in sources:
             for path in _expanded(source):
-                if os.path.isdir(path):
-                    self._add_folder(path, "")
-                else:
-                    self._add(path, os.path.basename(path), named=True)
+                if self._is_new(path.rstrip("/")):
+                    if os.path.isdir(path):
+                        self._add_folder(path, "")
+                    else:
+                        self._add(path, os.path.basename(path), named=True)
         targets = {job.target for job in self.jobs}
         if len(targets) < len(self.jobs):
             raise click.UsageError("two SOURCES would become the same file")
 
+    def _is_new(self, path: str) -> bool:
+        """Whether that was not found before: a pattern may match a folder and what is in it."""
+        known = path in self._found
+        self._found.add(path)
+        return not known
+
     def _add_folder(self, path: str, inside: str) -> None:
         try:
             entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+            mode = os.stat(path).st_mode & 0o777 | 0o700
         except OSError as error:
             raise InvalidRequest(
-                f"cannot read {_shown(path)}: {error.strerror}", hint="Check the path and its mode"
+                f"cannot read {shown(path)}: {error.strerror}", hint="Check the path and its mode"
             ) from error
+        if self._folder is not None:
+            target = os.path.join(self._folder, inside) if inside else self._folder
+            # Where several become one, nobody sees more than was to be seen in each.
+            self.folders[target] = self.folders.get(target, mode) & mode
         for entry in entries:
             place = os.path.join(inside, entry.name)
+            if not self._is_new(entry.path):
+                continue
             if entry.is_symlink():
                 self.left_out.append((entry.path, "is a symbolic link"))
             elif entry.is_dir():
@@ -115,7 +138,7 @@ class Plan:
         if name is None:
             if named:
                 raise click.UsageError(
-                    f"{_shown(path)} does not end in {SUFFIX}: use -i and -o for it"
+                    f"{shown(path)} does not end in {SUFFIX}: use -i and -o for it"
                 )
             self.left_out.append((path, f"does not end in {SUFFIX}"))
             return
@@ -139,7 +162,14 @@ def only_encrypted(name: str) -> str | None:
     return name if strip_suffix(name) else None
 
 
-def run(session: Session, plan: Plan, work: Work, *, resume: bool) -> int:
+def run(
+    session: Session,
+    plan: Plan,
+    work: Work,
+    *,
+    resume: bool,
+    of_one: tuple[type[KmsError], ...] = OF_ONE_FILE,
+) -> int:
     """Do all jobs; returns the exit code.
 
     What goes wrong with one file is told, and the others are done all the same. What would go
@@ -150,56 +180,76 @@ def run(session: Session, plan: Plan, work: Work, *, resume: bool) -> int:
         plan: The jobs.
         work: Does one.
         resume: Whether outputs that exist are left as they are: they are complete.
+        of_one: Errors after which the run goes on.
     """
     from kmscore.envelope import Batch
 
     failures: list[tuple[str, KmsError]] = []
     done: list[Job] = []
     skipped = 0
-    folders: set[str] = set()
+    batch, folders = Batch(), _Folders(plan.folders)
     for path, reason in plan.left_out:
-        session.say(f"left out: {_shown(path)} {reason}")
-    with progress_bar(session, _total(plan.jobs)) as progress, Batch() as batch:
-        for job in plan.jobs:
-            if resume and os.path.lexists(job.target):
-                skipped += 1
-                continue
-            try:
-                _make_folder(os.path.dirname(job.target), folders)
-                work(job, progress, batch)
-            except OF_ONE_FILE as error:
-                failures.append((job.source, error))
-            else:
-                done.append(job)
-    failures += _published(done, batch)
-    for source, failure in failures:
-        session.say(f"error: {_shown(source)}: {failure.message}")
-    lost = {source for source, _ in failures}
-    session.show(
-        {
-            "done": len(done) - sum(job.source in lost for job in done),
-            "skipped": skipped,
-            "failed": [
-                {"file": source, "error": {"type": type(each).__name__, "message": each.message}}
-                for source, each in failures
-            ],
-            "left_out": [path for path, _ in plan.left_out],
-            "outputs": [job.target for job in done if job.source not in lost],
-        },
-        "",
-    )
-    counts = f"{len(done) - len(lost & {job.source for job in done})} files done"
-    counts += f", {skipped} were there already"
-    session.say(counts + (f", {len(failures)} failed" if failures else ""))
+        session.say(f"left out: {shown(path)} {reason}")
+    try:
+        with progress_bar(session, _total(plan.jobs)) as progress, batch:
+            for job in plan.jobs:
+                if resume and os.path.lexists(job.target):
+                    skipped += 1
+                    continue
+                try:
+                    folders.make(os.path.dirname(job.target))
+                    work(job, progress, batch)
+                except of_one as error:
+                    failures.append((job.source, error))
+                else:
+                    done.append(job)
+            for folder in plan.folders:
+                try:
+                    folders.make(folder)
+                except InvalidRequest as error:
+                    failures.append((folder, error))
+        folders.sync()
+    finally:
+        # Also when the run ends early: what was done, and what went wrong until then.
+        lost = dict(batch.failures)
+        failures += [
+            (job.source, lost[job.target])
+            for job in done
+            if isinstance(lost.get(job.target), OF_ONE_FILE)
+        ]
+        _report(session, plan, [job for job in done if job.target not in lost], skipped, failures)
+    for failure in lost.values():
+        if not isinstance(failure, OF_ONE_FILE):
+            raise failure
     return 1 if failures else 0
 
 
-def _published(done: list[Job], batch: Batch) -> Iterator[tuple[str, KmsError]]:
-    sources = {job.target: job.source for job in done}
-    for target, error in batch.failures:
-        if not isinstance(error, OF_ONE_FILE):
-            raise error
-        yield sources[target], error
+def _report(
+    session: Session,
+    plan: Plan,
+    done: list[Job],
+    skipped: int,
+    failures: list[tuple[str, KmsError]],
+) -> None:
+    for source, failure in failures:
+        session.say(f"error: {shown(source)}: {failure.message}")
+    session.show(
+        {
+            "done": len(done),
+            "skipped": skipped,
+            "failed": [{"file": source, "error": described(each)} for source, each in failures],
+            "left_out": [path for path, _ in plan.left_out],
+            "outputs": [job.target for job in done],
+        },
+        "",
+    )
+    counts = f"{len(done)} files done, {skipped} were there already"
+    session.say(counts + (f", {len(failures)} failed" if failures else ""))
+
+
+def described(error: KmsError) -> dict[str, str]:
+    """What went wrong with one file, in plain values for JSON."""
+    return {"type": type(error).__name__, "message": error.message}
 
 
 @contextmanager
@@ -222,17 +272,42 @@ def _total(jobs: Iterable[Job]) -> int:
     return total
 
 
-def _make_folder(folder: str, known: set[str]) -> None:
-    if folder in known or not folder:
-        return
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise InvalidRequest(
-            f"cannot make the folder {_shown(folder)}: {error.strerror}",
-            hint="Check the path and its mode",
-        ) from error
-    known.add(folder)
+class _Folders:
+    """Makes the folders of outputs, with the permissions of the folders that they come from."""
+
+    def __init__(self, modes: dict[str, int]) -> None:
+        self._modes = modes
+        self._there = {""}
+        self._changed: set[str] = set()
+
+    def make(self, folder: str) -> None:
+        """Make a folder and those above it, if they are not there.
+
+        Raises:
+            InvalidRequest: It cannot be made.
+        """
+        missing: list[str] = []
+        while folder not in self._there and not os.path.isdir(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        self._there.add(folder)
+        for each in reversed(missing):
+            try:
+                os.mkdir(each, self._modes.get(each, 0o777))
+            except OSError as error:
+                raise InvalidRequest(
+                    f"cannot make the folder {shown(each)}: {error.strerror}",
+                    hint="Check the path and its mode",
+                ) from error
+            self._there.add(each)
+            self._changed.add(os.path.dirname(each) or os.curdir)
+
+    def sync(self) -> None:
+        """Bring the names of the folders that were made to the disk."""
+        from kmscore.envelope.output import sync_folder
+
+        for folder in self._changed:
+            sync_folder(folder)
 
 
 def _expanded(source: str) -> list[str]:
@@ -243,7 +318,7 @@ def _expanded(source: str) -> list[str]:
         return [source]
     found = sorted(glob.glob(source, recursive=True))
     if not found:
-        raise InvalidRequest(f"nothing matches {_shown(source)}", hint="Check the pattern")
+        raise InvalidRequest(f"nothing matches {shown(source)}", hint="Check the pattern")
     return found
 
 
@@ -255,7 +330,8 @@ def _identity(path: str) -> tuple[int, int] | None:
     return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
 
 
-def _shown(path: Any) -> str:
-    from kmscore.envelope.output import shown
+def shown(path: str) -> str:
+    """A path on one line, whatever its name."""
+    from kmscore.envelope import output
 
-    return shown(str(path))
+    return output.shown(path)

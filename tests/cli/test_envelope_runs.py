@@ -1,5 +1,6 @@
 """Many files in one command: patterns, folders with anything in them, and runs that go wrong."""
 
+import errno
 import json
 import os
 import signal
@@ -82,6 +83,23 @@ def test_patterns(encrypt, cli, home):
     assert (home / "back/d.jpg").read_text() == "deep/d.jpg"
 
 
+def test_what_a_pattern_matches_twice_is_done_once(encrypt, home):
+    """A folder and what is in it: ``**`` matches both. A file that is named again, too."""
+    (home / "tree/deep/er").mkdir(parents=True)
+    for name in ("one", "deep/two", "deep/er/three"):
+        (home / "tree" / name).write_text(name)
+    whole = ["deep/er/three.kms", "deep/two.kms", "one.kms"]
+    for folder, sources, found in (
+        ("a", ["tree/**"], whole),
+        ("b", ["tree/**/*"], ["er/three.kms", "one.kms", "two.kms"]),
+        ("c", ["tree", "tree/one", "tree/"], whole),
+        ("d", ["tree/one", "tree/one", "tree/o*"], ["one.kms"]),
+    ):
+        done = encrypt(*sources, "-o", folder)
+        assert done.code == 0, done.err
+        assert files(home / folder) == found
+
+
 @pytest.mark.parametrize("name", ["two\nlines", "\udcff\udcfe", " ", "-i", "*", "tab\t.kms"])
 def test_any_name_will_do(encrypt, cli, home, name):
     """In folders, in messages, and in JSON."""
@@ -140,8 +158,6 @@ def test_what_would_fail_for_all_ends_the_run(cli, key, home, monkeypatch):
 
 def test_a_full_disk_ends_the_run(encrypt, home, monkeypatch):
     """With its own exit code; what was complete before is there, and a later run goes on."""
-    import errno
-
     folder = home / "tree"
     folder.mkdir()
     for number in range(100):
@@ -225,6 +241,80 @@ def test_permissions_are_kept(encrypt, cli, home):
         assert (home / "back" / name).stat().st_mode & 0o777 == mode
 
 
+def test_folders_keep_their_permissions_and_empty_ones_their_place(encrypt, cli, home):
+    """What a private folder hid is not shown to others when it is decrypted."""
+    for name, mode in (("", 0o700), ("shared", 0o750), ("shared/empty", 0o700), ("closed", 0o555)):
+        (home / "tree" / name).mkdir()
+        (home / "tree" / name).chmod(mode)
+    (home / "tree/readable").write_bytes(b"x")
+    (home / "other").mkdir(mode=0o755)
+    assert encrypt("tree", "-o", "safe/inside").code == 0
+    assert cli("envelope", "decrypt", "safe/inside", "-o", "back/").code == 0
+    for folder in ("safe/inside", "back"):
+        for name, mode in (("", 0o700), ("shared", 0o750), ("shared/empty", 0o700)):
+            assert (home / folder / name).stat().st_mode & 0o777 == mode
+        assert (home / folder / "closed").stat().st_mode & 0o777 == 0o755
+    assert files(home / "back") == ["readable"]
+    # Where two become one, the narrower holds.
+    assert encrypt("other", "tree", "-o", "both").code == 0
+    assert (home / "both").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_cannot_be_made_is_told(encrypt, home):
+    """Something of its name is in the way; the others are done."""
+    (home / "tree/a/empty").mkdir(parents=True)
+    (home / "tree/a/x").write_bytes(b"x")
+    (home / "tree/b").write_bytes(b"x")
+    (home / "safe").mkdir()
+    (home / "safe/a").write_text("in the way")
+    done = encrypt("tree", "-o", "safe")
+    assert (done.code, "cannot make the folder safe/a: File exists" in done.err) == (1, True)
+    assert files(home / "safe") == ["a", "b.kms"]
+
+
+def test_a_run_that_ends_early_tells_what_it_did(encrypt, cli, home, monkeypatch):
+    """And what went wrong before: nobody has to find out by running it again."""
+    (home / "tree").mkdir()
+    for name in "abc":
+        (home / "tree" / name).write_bytes(name.encode())
+    encrypt("tree", "-o", "safe")
+    (home / "safe/a.kms").write_text("nonsense")
+    real = os.pwrite
+
+    def full(handle, data, place):
+        if bytes(data) == b"c":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(handle, data, place)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    done = cli("envelope", "decrypt", "safe", "-o", "back")
+    assert done.code == 5
+    assert "error: safe/a.kms: this is no envelope message" in done.err
+    assert "1 files done, 0 were there already, 1 failed" in done.err
+    assert "cannot write back/c: No space left" in done.err
+    done = cli("envelope", "decrypt", "safe", "-o", "back", "--json", "--force")
+    shown = json.loads(done.out)
+    assert (done.code, shown["done"], shown["outputs"]) == (5, 1, ["back/b"])
+    assert [each["file"] for each in shown["failed"]] == ["safe/a.kms"]
+    assert json.loads(done.err)["error"]["type"] == "Unavailable"
+
+
+def test_a_message_for_a_disabled_key_does_not_keep_the_others_back(encrypt, cli, home):
+    """They may be for other keys; a run that stopped there could never get past it."""
+    (home / "tree").mkdir()
+    for name in "abc":
+        (home / "tree" / name).write_bytes(name.encode())
+    encrypt("tree", "-o", "safe")
+    cli("keys", "create", "--alias", "disabled")
+    cli("envelope", "rewrap", "--key", "disabled", "-i", "safe/b.kms")
+    cli("keys", "disable", "disabled")
+    done = cli("envelope", "decrypt", "safe", "-o", "back")
+    assert (done.code, files(home / "back")) == (1, ["a", "c"])
+    assert "error: safe/b.kms: the key is DISABLED" in done.err
+    done = cli("envelope", "rewrap", "--key", "orders", "safe", "-o", "moved")
+    assert (done.code, files(home / "moved")) == (1, ["a.kms", "c.kms"])
+
+
 def test_a_file_that_cannot_be_read_is_told(encrypt, home, monkeypatch):
     """And a folder that cannot."""
     done = encrypt("missing", "-o", "safe")
@@ -301,6 +391,23 @@ def test_several_messages_are_inspected(encrypt, cli, home):
     assert [each["file"] for each in listed] == ["safe/a.kms", "safe/b.kms"]
 
 
+def test_a_broken_message_among_others_is_named_when_inspected(encrypt, cli, home):
+    """And the others are shown all the same."""
+    (home / "tree").mkdir()
+    for name in "ab":
+        (home / "tree" / name).write_bytes(b"x")
+    encrypt("tree", "-o", "safe")
+    (home / "safe/a.kms").write_text("nonsense")
+    done = cli("envelope", "inspect", "safe")
+    assert (done.code, "error: safe/a.kms: this is no envelope message" in done.err) == (1, True)
+    assert done.text.startswith("file:       safe/b.kms\n")
+    done = cli("envelope", "inspect", "--json", "safe")
+    assert done.code == 1
+    broken, whole = json.loads(done.out)
+    assert (broken["file"], broken["error"]["type"]) == ("safe/a.kms", "IntegrityError")
+    assert (whole["file"], whole["suite"]) == ("safe/b.kms", "0x0478")
+
+
 def test_text_of_a_stranger_is_shown_on_one_line(cli, key, home):
     """Whoever wrote a message chose what its context says."""
     context = "note=all is well\nrecipient:  kmscore/dev forged\x1b[2J"
@@ -331,3 +438,14 @@ def test_standard_output_may_not_be_the_input(key, home):
     done = subprocess.run(["sh", "-c", line], capture_output=True, check=False)
     assert (done.returncode, b"the same file" in done.stderr) == (2, True)
     assert (home / "plain").read_bytes() == b"x" * 100
+
+
+@pytest.mark.parametrize("place", ["plain", "link"])
+def test_standard_input_may_not_be_the_output(key, home, place):
+    """Not even with --force, nor by another name."""
+    (home / "plain").write_bytes(b"precious")
+    (home / "link").hardlink_to(home / "plain")
+    line = f"{KMSCORE} envelope encrypt --key orders --force -o {place} < plain"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=False)
+    assert (done.returncode, b"the same file" in done.stderr) == (2, True)
+    assert (home / "plain").read_bytes() == b"precious"

@@ -174,7 +174,7 @@ def test_a_run_is_resumed(cli, key, tree):
         (["encrypt", "--key", "orders", "--suite", "ROT13"], 1, "ROT13"),
         (["encrypt", "--key", "orders", "tree"], 2, "-o FOLDER"),
         (["encrypt", "--key", "orders", "tree", "-i", "three", "-o", "x"], 2, "-i"),
-        (["encrypt", "--key", "orders", "three", "three", "-o", "x"], 2, "the same file"),
+        (["encrypt", "--key", "orders", "three", "tree/three", "-o", "x"], 2, "the same file"),
         (["encrypt", "--key", "orders", "missing", "-o", "x"], 1, "cannot read"),
         (["encrypt", "--key", "orders", "three", "-o", "tree/one"], 1, "tree/one"),
         (["decrypt", "three", "-o", "x"], 2, "does not end in .kms"),

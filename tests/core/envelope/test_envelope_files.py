@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 
@@ -532,8 +533,9 @@ def test_a_reader_is_a_file_of_python(key):
     for wrong in ((0, 3), (-1, 0), (-10, 2)):
         with pytest.raises(ValueError, match=r"invalid whence|negative"):
             reader.seek(*wrong)
+    half: Any = 1.5
     with pytest.raises(TypeError):
-        reader.seek(1.5)
+        reader.seek(half)
     assert (reader.seek(-4, 2), reader.read(), reader.seek(100), reader.read()) == (
         5,
         b"text",
