@@ -262,20 +262,18 @@ def inspect(session: Session, source: str | None, sources: tuple[str, ...]) -> i
     plan = _plan(sources, source, None, only_encrypted, in_place=True)
     if plan is not None:
         found: list[dict[str, Any]] = []
-        texts: list[str] = []
-        failed = 0
+        failures = list(plan.unreadable)
         for job in plan.jobs:
             try:
-                each = describe(inspect_file(job.source))
+                found.append({"file": job.source, **describe(inspect_file(job.source))})
             except OF_ONE_FILE as error:
-                found.append({"file": job.source, "error": described(error)})
-                session.say(f"error: {shown(job.source)}: {error.message}")
-                failed = 1
-            else:
-                found.append({"file": job.source, **each})
-                texts.append(f"file:       {shown(job.source)}\n{_public(each)}")
+                failures.append((job.source, error))
+        texts = [f"file:       {shown(each['file'])}\n{_public(each)}" for each in found]
+        for path, failure in failures:
+            session.say(f"error: {shown(path)}: {failure.message}")
+            found.append({"file": path, "error": described(failure)})
         session.show(found, "\n\n".join(texts))
-        return failed
+        return 1 if failures else 0
     if source in (None, "-"):
         one = describe(read_header_of(standard_input().read(MAX_HEADER_BYTES)))
     else:

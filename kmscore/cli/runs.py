@@ -66,9 +66,10 @@ class Plan:
     """What a run is to do.
 
     Attributes:
-        jobs: In the order of the names.
+        jobs: Folder by folder, in the order of the names.
         left_out: What was found in folders and is not touched, with the reason.
         folders: What folders become, and their permissions.
+        unreadable: Folders that cannot be looked into.
     """
 
     def __init__(self, sources: Iterable[str], folder: str | None, rename: Rename) -> None:
@@ -90,11 +91,12 @@ class Plan:
         self.jobs: list[Job] = []
         self.left_out: list[tuple[str, str]] = []
         self.folders: dict[str, int] = {}
+        self.unreadable: list[tuple[str, KmsError]] = []
         for source in sources:
             for path in _expanded(source):
                 if self._is_new(path.rstrip("/")):
                     if os.path.isdir(path):
-                        self._add_folder(path, "")
+                        self._add_folder(path)
                     else:
                         self._add(path, os.path.basename(path), named=True)
         targets = {job.target for job in self.jobs}
@@ -107,31 +109,36 @@ class Plan:
         self._found.add(path)
         return not known
 
-    def _add_folder(self, path: str, inside: str) -> None:
-        try:
-            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-            mode = os.stat(path).st_mode & 0o777 | 0o700
-        except OSError as error:
-            raise InvalidRequest(
-                f"cannot read {shown(path)}: {error.strerror}", hint="Check the path and its mode"
-            ) from error
-        if self._folder is not None:
-            target = os.path.join(self._folder, inside) if inside else self._folder
-            # Where several become one, nobody sees more than was to be seen in each.
-            self.folders[target] = self.folders.get(target, mode) & mode
-        for entry in entries:
-            place = os.path.join(inside, entry.name)
-            if not self._is_new(entry.path):
+    def _add_folder(self, path: str) -> None:
+        """All that is in a folder, and in those below it, however deep they are."""
+        waiting = [(path, "")]
+        while waiting:
+            path, inside = waiting.pop()
+            try:
+                entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+                mode = os.stat(path).st_mode & 0o777 | 0o700
+            except OSError as error:
+                self.unreadable.append((path, _cannot_read(path, error)))
                 continue
-            if entry.is_symlink():
-                self.left_out.append((entry.path, "is a symbolic link"))
-            elif entry.is_dir():
-                if _identity(entry.path) != self._output:
-                    self._add_folder(entry.path, place)
-            elif entry.is_file():
-                self._add(entry.path, place, named=False)
-            else:
-                self.left_out.append((entry.path, "is no regular file"))
+            if self._folder is not None:
+                target = os.path.join(self._folder, inside) if inside else self._folder
+                # Where several become one, nobody sees more than was to be seen in each.
+                self.folders[target] = self.folders.get(target, mode) & mode
+            deeper: list[tuple[str, str]] = []
+            for entry in entries:
+                place = os.path.join(inside, entry.name)
+                if not self._is_new(entry.path):
+                    continue
+                if entry.is_symlink():
+                    self.left_out.append((entry.path, "is a symbolic link"))
+                elif entry.is_dir():
+                    if _identity(entry.path) != self._output:
+                        deeper.append((entry.path, place))
+                elif entry.is_file():
+                    self._add(entry.path, place, named=False)
+                else:
+                    self.left_out.append((entry.path, "is no regular file"))
+            waiting += reversed(deeper)
 
     def _add(self, path: str, place: str, *, named: bool) -> None:
         name = self._rename(place)
@@ -144,6 +151,12 @@ class Plan:
             return
         target = path if self._folder is None else os.path.join(self._folder, name)
         self.jobs.append(Job(path, target))
+
+
+def _cannot_read(path: str, error: OSError) -> InvalidRequest:
+    return InvalidRequest(
+        f"cannot read {shown(path)}: {error.strerror}", hint="Check the path and its mode"
+    )
 
 
 def add_suffix(name: str) -> str:
@@ -184,7 +197,7 @@ def run(
     """
     from kmscore.envelope import Batch
 
-    failures: list[tuple[str, KmsError]] = []
+    failures = list(plan.unreadable)
     done: list[Job] = []
     skipped = 0
     batch, folders = Batch(), _Folders(plan.folders)

@@ -315,21 +315,46 @@ def test_a_message_for_a_disabled_key_does_not_keep_the_others_back(encrypt, cli
     assert (done.code, files(home / "moved")) == (1, ["a.kms", "c.kms"])
 
 
-def test_a_file_that_cannot_be_read_is_told(encrypt, home, monkeypatch):
-    """And a folder that cannot."""
+def test_what_cannot_be_read_is_told(encrypt, cli, home, monkeypatch):
+    """Files, and folders at any place; the others are done."""
     done = encrypt("missing", "-o", "safe")
     assert (done.code, "cannot read missing" in done.err) == (1, True)
-    (home / "tree").mkdir()
+    (home / "tree/closed").mkdir(parents=True)
+    (home / "tree/open").mkdir()
+    (home / "tree/open/a.kms").write_bytes(b"x")
     real = os.scandir
 
     def refuse(path):
-        if str(path).endswith("tree"):
+        if str(path).endswith("closed"):
             raise PermissionError(13, "Permission denied")
         return real(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    done = encrypt("tree", "-o", "safe")
-    assert (done.code, "cannot read tree: Permission denied" in done.err) == (1, True)
+    for command, sources in ((encrypt, ("tree",)), (encrypt, ("tree/closed", "tree/open"))):
+        done = command(*sources, "-o", "safe", "--force")
+        assert (done.code, "cannot read tree/closed: Permission denied" in done.err) == (1, True)
+        assert "1 files done, 0 were there already, 1 failed" in done.err
+    done = cli("envelope", "inspect", "tree/closed", "--json")
+    assert (done.code, json.loads(done.out)[0]["file"]) == (1, "tree/closed")
+
+
+def test_folders_may_be_deep(encrypt, cli, home):
+    """Deeper than Python calls functions."""
+    message = encrypt("-i", "kms.toml").out
+    place = os.open(home, os.O_RDONLY)
+    for name in ["tree"] + ["d"] * 1100:
+        os.mkdir(name, dir_fd=place)
+        inner = os.open(name, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    with os.fdopen(os.open("a.kms", os.O_CREAT | os.O_WRONLY, dir_fd=place), "wb") as file:
+        file.write(message)
+    os.close(place)
+    try:
+        (shown,) = json.loads(cli("envelope", "inspect", "tree", "--json").out)
+        assert shown["file"].count("/d") == 1100
+    finally:
+        subprocess.run(["rm", "-r", "tree"], check=True)  # Python's own is not deep enough
 
 
 def test_a_folder_moves_to_another_provider_in_place(encrypt, cli, home):
@@ -403,7 +428,7 @@ def test_a_broken_message_among_others_is_named_when_inspected(encrypt, cli, hom
     assert done.text.startswith("file:       safe/b.kms\n")
     done = cli("envelope", "inspect", "--json", "safe")
     assert done.code == 1
-    broken, whole = json.loads(done.out)
+    whole, broken = json.loads(done.out)
     assert (broken["file"], broken["error"]["type"]) == ("safe/a.kms", "IntegrityError")
     assert (whole["file"], whole["suite"]) == ("safe/b.kms", "0x0478")
 
