@@ -35,6 +35,9 @@ MAX_FRAME_BYTES: Final = 1 << 26
 RESERVED_PREFIX: Final = "aws-crypto-"
 """Context keys that the specification keeps for itself."""
 
+PUBLIC_KEY: Final = "aws-crypto-public-key"
+"""The one that holds the signer's compressed point, in base64, where there is a signature."""
+
 _ZERO_IV: Final = bytes(IV_BYTES)
 _ID: Final = 3
 _MIDDLE: Final = _ID + MESSAGE_ID_BYTES

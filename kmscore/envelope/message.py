@@ -20,6 +20,7 @@ from kmscore.envelope.frames import (
 from kmscore.envelope.header import (
     MAX_FRAME_BYTES,
     MAX_HEADER_BYTES,
+    PUBLIC_KEY,
     RESERVED_PREFIX,
     Header,
     Incomplete,
@@ -88,6 +89,8 @@ def open_header(
         plain = tuple(pair for pair in found if not pair[0].startswith(RESERVED_PREFIX))
         if plain != expected.items:
             raise CiphertextInvalid
+        if not header.suite.signed and PUBLIC_KEY in dict(found):
+            raise IntegrityError("the message names a signer, and its suite has no signature")
     data_key = source.open(header.recipients, openers, header.context)
     try:
         cipher = authenticate(header, data_key)

@@ -16,6 +16,7 @@ from kmscore.errors import (
     LimitExceeded,
 )
 from kmscore.key import Key
+from kmscore.uri import parse_reference
 
 if TYPE_CHECKING:
     from kmscore.context import EncryptionContext
@@ -113,19 +114,21 @@ def open_materials(
 
     Raises:
         KeyNotFound: None of the recipients is at hand.
-        KmsError: What the last recipient that was at hand failed with.
+        KmsError: What the last recipient that was at hand failed with; or one whose provider was
+            out of reach, since that one may open the message later.
     """
     failure: KmsError | None = None
     for recipient, opener in _candidates(recipients, openers):
         try:
             key = opener if isinstance(opener, Key) else opener.key(_key_id(recipient))
-            plaintext = key.decrypt(recipient.ciphertext, context=context)
+            plaintext = key.decrypt(_ciphertext(recipient), context=context)
         except KmsError as error:
-            failure = error
+            if failure is None or error.retryable or not failure.retryable:
+                failure = error
             continue
         if len(plaintext) == DATA_KEY_BYTES:
             return bytearray(plaintext)
-        failure = CiphertextInvalid()
+        failure = failure or CiphertextInvalid()
     if failure is not None:
         raise failure
     names = ", ".join(f"{each.provider_id} {_shown(each)}" for each in recipients)
@@ -160,9 +163,20 @@ def _recipient(key: Key, ciphertext: bytes) -> EncryptedDataKey:
 
 def _key_id(recipient: EncryptedDataKey) -> str:
     try:
-        return recipient.provider_info.decode()
-    except UnicodeDecodeError as error:
+        key_id = recipient.provider_info.decode()
+        is_uri = parse_reference(key_id).provider is not None
+    except (UnicodeDecodeError, InvalidRequest) as error:
         raise CiphertextInvalid from error
+    if is_uri:
+        raise CiphertextInvalid
+    return key_id
+
+
+def _ciphertext(recipient: EncryptedDataKey) -> bytes:
+    # Refused here, as the message's fault: what `Key` says of it would be its caller's.
+    if not recipient.ciphertext:
+        raise CiphertextInvalid
+    return recipient.ciphertext
 
 
 def _shown(recipient: EncryptedDataKey) -> str:

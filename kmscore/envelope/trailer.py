@@ -11,11 +11,8 @@ import binascii
 from base64 import b64decode
 from typing import Any, Final
 
-from kmscore.envelope.header import Header
+from kmscore.envelope.header import PUBLIC_KEY, Header
 from kmscore.errors import IntegrityError
-
-PUBLIC_KEY: Final = "aws-crypto-public-key"
-"""The context key that holds the signer's compressed point, in base64."""
 
 MAX_SIGNATURE: Final = 112
 

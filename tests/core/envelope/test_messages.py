@@ -25,6 +25,7 @@ from kmscore.envelope.header import MAX_RECIPIENTS
 from kmscore.envelope.trailer import Trailer
 from kmscore.envelope.whole import message_header
 from kmscore.errors import (
+    AccessDenied,
     CiphertextInvalid,
     IntegrityError,
     InvalidRequest,
@@ -32,6 +33,7 @@ from kmscore.errors import (
     KeyStateError,
     KmsError,
     LimitExceeded,
+    Unavailable,
     Unsupported,
 )
 
@@ -139,6 +141,42 @@ def test_recipients_of_other_programs_are_passed_over(key, other):
         envelope.decrypt(message, key)
     with pytest.raises(IntegrityError, match="header"):
         envelope.decrypt(message, other)
+
+
+def test_a_recipient_out_of_reach_is_what_is_told(key, other, monkeypatch):
+    """Who tries again later may succeed; that another recipient refused says nothing of that."""
+    message = envelope.encrypt(b"x", key, other)
+    real = type(key).decrypt
+
+    def out_of_reach(this, *arguments, **named):
+        if this is key:
+            raise Unavailable("no answer")
+        raise AccessDenied("not you")
+
+    monkeypatch.setattr(type(key), "decrypt", out_of_reach)
+    for openers in ((key, other), (other, key)):
+        with pytest.raises(Unavailable, match="no answer"):
+            envelope.decrypt(message, *openers)
+    monkeypatch.setattr(type(key), "decrypt", real)
+    assert envelope.decrypt(message, key) == b"x"
+
+
+@pytest.mark.parametrize("name", ["kms://cloud/first", "kms://", "https://x", "two\nlines"])
+def test_a_recipient_with_a_senseless_name_is_the_messages_fault(cloud, key, name):
+    """Not that of who decrypts it, whatever whoever wrote it put there."""
+    message = envelope.encrypt(b"x", key)
+    field = len(key.key_id).to_bytes(2) + key.key_id.encode()
+    altered = message.replace(field, len(name).to_bytes(2) + name.encode())
+    with pytest.raises(CiphertextInvalid):
+        envelope.decrypt(altered, cloud)
+
+
+def test_a_recipient_without_a_ciphertext_is_the_messages_fault(key):
+    """And no empty argument."""
+    message = envelope.encrypt(b"x", key)
+    sealed = message_header(message).recipients[0].ciphertext
+    with pytest.raises(CiphertextInvalid):
+        envelope.decrypt(message.replace(len(sealed).to_bytes(2) + sealed, b"\x00\x00"), key)
 
 
 def test_a_provider_of_another_name_is_tried_when_no_name_fits(cloud, hsm, key):
@@ -281,6 +319,15 @@ def test_a_signer_that_is_not_said_or_not_in_strict_base64_is_refused(key, point
     text = {} if point is None else {k: point.format(point=v) for k, v in good.items()}
     with pytest.raises(IntegrityError, match="who signed it"):
         Trailer(header._replace(context=EncryptionContext.of(text)))
+
+
+def test_a_signer_without_a_signature_is_refused(key, monkeypatch):
+    """As the specification asks: nobody shall take the message for a signed one."""
+    with monkeypatch.context() as patch:
+        patch.setattr("kmscore.envelope.header.RESERVED_PREFIX", "-")
+        message = envelope.encrypt(b"x", key, context={"aws-crypto-public-key": "somebody"})
+    with pytest.raises(IntegrityError, match="names a signer"):
+        envelope.decrypt(message, key)
 
 
 def test_frames_are_bounded():
