@@ -28,7 +28,9 @@ SYNC_THREADS: Final = 8
 """How many of them at a time: a disk takes many requests at once about as quickly as one."""
 
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_NAMELESS: Final = getattr(os, "O_TMPFILE", 0)
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+# A nameless file is named through /proc, which not every chroot has.
+_NAMELESS: Final = getattr(os, "O_TMPFILE", 0) if os.path.exists("/proc/self/fd") else 0
 
 
 class Draft:
@@ -126,7 +128,16 @@ class Draft:
     def _link(self, name: str) -> None:
         """Give the file a name that is not taken."""
         if self._name is not None:
-            os.link(self._name, name, follow_symlinks=False)
+            try:
+                os.link(self._name, name, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                # FAT and exFAT have no links. Between these two, a file can appear and be lost.
+                if os.path.lexists(name):
+                    raise FileExistsError from error
+                os.rename(self._name, name)
+                self._name = None
             return
         # A descriptor for the folder makes Python call linkat, which can follow /proc's link.
         os.link(f"/proc/self/fd/{self.handle}", name, src_dir_fd=self.handle, follow_symlinks=True)

@@ -218,10 +218,22 @@ def test_only_regular_files_are_ever_replaced(tmp_path, key, plain, force):
     assert (link.is_symlink(), fifo.is_fifo()) == (True, True)
 
 
+@pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("force", [False, True])
-def test_file_systems_without_nameless_files_serve_too(tmp_path, key, plain, monkeypatch, force):
-    """There a draft has a hidden name; it is as whole, and as gone after a failure."""
+def test_file_systems_without_nameless_files_serve_too(
+    tmp_path, key, plain, monkeypatch, force, links
+):
+    """There a draft has a hidden name; it is as whole, and as gone after a failure.
+
+    FAT, on a memory stick, has no links either.
+    """
     real = os.open
+
+    def no_links(*arguments, **named):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
 
     def refuse(path, flags, *arguments, **named):
         if flags & os.O_TMPFILE == os.O_TMPFILE:
