@@ -285,12 +285,15 @@ def inspect(session: Session, source: str | None, sources: tuple[str, ...]) -> i
 def _public(message: dict[str, Any]) -> str:
     lines = [f"suite:      {message['suite']} {message['suite_name']}"]
     lines.append(f"message id: {message['message_id']}")
-    lines.append(f"frames:     {message['frame_bytes']} bytes")
+    lines.append(f"commitment: {message['commitment']}")
+    lines.append(f"header:     {message['header_bytes']} bytes")
+    frames = message["frame_bytes"]
+    lines.append(f"frames:     {frames} bytes" if frames else "frames:     none")
     lines += [
         f"context:    {_line(name)}={_line(value)}" for name, value in message["context"].items()
     ]
     lines += [
-        f"recipient:  {_line(each['provider'])} {_line(each['key'])}"
+        f"recipient:  {_line(each['provider'])} {_line(each['key'])}, {each['bytes']} bytes"
         for each in message["recipients"]
     ]
     return "\n".join(lines)

@@ -209,6 +209,8 @@ def describe(header: Header) -> dict[str, Any]:
         "suite": f"{header.suite.number:#06x}",
         "suite_name": header.suite.name,
         "message_id": header.message_id.hex(),
+        "commitment": header.commitment.hex(),
+        "header_bytes": header.size,
         "context": dict(header.context.items),
         "frame_bytes": header.frame_bytes,
         "recipients": [

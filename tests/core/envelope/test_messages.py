@@ -427,12 +427,20 @@ def _data_key(message):
 
 
 def test_inspection_needs_no_key(key):
-    """All that is public."""
+    """All that is public, which is every field of the header."""
     message = envelope.encrypt(b"x", key, context={"file": "a"})
     shown = envelope.inspect(message)
-    assert shown["context"] == {"file": "a"}
-    assert shown["suite"] == "0x0478"
-    assert shown["recipients"][0]["key"] == key.key_id
+    sealed = message_header(message).recipients[0].ciphertext
+    assert shown == {
+        "suite": "0x0478",
+        "suite_name": "AES_256_GCM_HKDF_SHA512_COMMIT_KEY",
+        "message_id": message[3:35].hex(),
+        "commitment": message[shown["header_bytes"] - 48 :][:32].hex(),
+        "header_bytes": len(message) - FINAL_OVERHEAD - 1,
+        "context": {"file": "a"},
+        "frame_bytes": FRAME_BYTES,
+        "recipients": [{"provider": "kmscore/cloud", "key": key.key_id, "bytes": len(sealed)}],
+    }
     with pytest.raises(IntegrityError, match="cut off"):
         envelope.inspect(message[:50])
 
