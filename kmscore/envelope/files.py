@@ -158,7 +158,8 @@ def rewrap_file(
     Args:
         source: The message.
         target: The new message; None replaces the old one, at once and as a whole, and keeps its
-            permissions and, where that is allowed, its owner. A symbolic link stays one.
+            permissions and, where that is allowed, its owner. A symbolic link stays one. An old
+            one that was changed meanwhile is left as it is then, with an error.
         openers: What opens the old message.
         keys: Who opens the new one.
         context: The context of both.
@@ -250,6 +251,7 @@ def _opened(
         regular = stat.S_ISREG(status.st_mode)
         given = _Given(handle, status.st_size if regular else None, status.st_mtime_ns)
         with drafted(goal, force=force, mode=status.st_mode & 0o777, batch=batch) as draft:
+            draft.made_from = status if in_place else None
             yield given, draft
 
 

@@ -39,6 +39,7 @@ class Draft:
     Attributes:
         handle: Its descriptor, open for writing.
         target: The name that it will have.
+        made_from: What it was made from, if that is what it replaces: a newer file is left alone.
     """
 
     def __init__(self, target: str, *, force: bool, mode: int = 0o666) -> None:
@@ -54,6 +55,7 @@ class Draft:
             InvalidRequest: There is something else of that name, or the folder cannot be written.
         """
         self.target = target
+        self.made_from: os.stat_result | None = None
         self._force = force
         self._old = _existing(target, force=force)
         self._folder = os.path.dirname(target) or os.curdir
@@ -91,6 +93,7 @@ class Draft:
 
         Raises:
             AlreadyExists: A file of that name appeared meanwhile, and no force.
+        InvalidRequest: The file that it was made from was changed or replaced meanwhile.
         """
         try:
             self._appear()
@@ -122,6 +125,10 @@ class Draft:
             hidden = self._hidden()
             self._link(hidden)
             self._name = hidden
+        if self.made_from is not None and _version(self.made_from) != _version(
+            os.stat(self.target)
+        ):
+            raise InvalidRequest(f"{shown(self.target)} changed while it was being rewritten")
         os.replace(self._name, self.target)
         self._name = None
 
@@ -269,6 +276,10 @@ def _existing(target: str, *, force: bool) -> os.stat_result | None:
     if not force:
         raise _exists(target)
     return status
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _exists(target: str) -> AlreadyExists:

@@ -403,6 +403,34 @@ def test_a_failed_rewrap_keeps_the_old_message(tmp_path, key, other, plain):
     assert sealed.read_bytes() == content
 
 
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("way", ["replaced", "overwritten"])
+def test_a_message_that_is_written_anew_meanwhile_is_not_lost(tmp_path, key, other, way, batch):
+    """Rewrapping in place takes nobody's newer message away."""
+    sealed = tmp_path / "sealed"
+    sealed.write_bytes(envelope.encrypt(b"old" * FRAME_BYTES, key))
+    newer = envelope.encrypt(b"new", key)
+
+    def change():
+        if way == "replaced":
+            (tmp_path / "newer").write_bytes(newer)
+            (tmp_path / "newer").replace(sealed)
+        else:
+            sealed.write_bytes(newer)
+
+    if batch:
+        with Batch() as many:
+            rewrap_file(sealed, None, [key], [other], batch=many)
+            change()
+        ((_, failure),) = many.failures
+        assert isinstance(failure, InvalidRequest)
+    else:
+        with pytest.raises((InvalidRequest, IntegrityError)):
+            rewrap_file(sealed, None, [key], [other], progress=_once(change))
+    assert sealed.read_bytes() == newer
+    assert [path.name for path in tmp_path.iterdir()] == ["sealed"]
+
+
 def test_any_part_can_be_read(tmp_path, key, plain):
     """Seek and read as in any file."""
     sealed = tmp_path / "sealed"
