@@ -273,6 +273,7 @@ def progress_bar(session: Session, total: int) -> Generator[Progress]:
         return
     with click.progressbar(length=total, file=sys.stderr) as bar:
         yield bar.update
+        bar.update(total - bar.pos)  # headers and tags, and files that were left out
 
 
 def _total(jobs: Iterable[Job]) -> int:

@@ -204,6 +204,11 @@ def test_progress_is_shown_to_people(home, key):
     command = [str(KMSCORE), "envelope", "encrypt", "--key", "orders"]
     subprocess.run([*command, "-i", "plain", "-o", "sealed"], stderr=theirs, check=True)
     assert b"100%" in os.read(ours, 10_000)
+    (home / "sealed").replace(home / "sealed.kms")
+    for resume in ([], ["--resume"]):
+        run = ["envelope", "decrypt", "sealed.kms", "-o", "back", *resume]
+        subprocess.run([str(KMSCORE), *run], stderr=theirs, check=True)
+        assert b"100%" in os.read(ours, 10_000)
     refused = subprocess.run(
         command, input=b"x", stdout=theirs, stderr=subprocess.PIPE, check=False
     )
