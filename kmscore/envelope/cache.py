@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Final, Self
 
 from kmscore.envelope.recipients import Materials, Opener, Source, make_materials, open_materials
@@ -85,9 +86,9 @@ class DataKeyCache(Source):
         capacity: int = 1000,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        if max_age <= 0 or capacity < 1 or not 0 < max_messages <= MAX_MESSAGES:
+        if not 0 < max_age < inf or capacity < 1 or not 0 < max_messages <= MAX_MESSAGES:
             raise ConfigError(
-                "the bounds of a data-key cache must be positive",
+                "the bounds of a data-key cache must be positive and finite",
                 hint=f"One data key encrypts at most {MAX_MESSAGES} messages",
             )
         if not 0 < max_bytes <= MAX_BYTES:
@@ -104,6 +105,7 @@ class DataKeyCache(Source):
         self._lock = threading.Lock()
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._fetches: dict[Hashable, _Fetch] = {}
+        self._cleared = 0
 
     def make(
         self, keys: Sequence[Key], context: EncryptionContext, suite: Suite, size: int | None
@@ -135,8 +137,9 @@ class DataKeyCache(Source):
         return self._lend((known, names, context.items), None, fetch)[0]
 
     def clear(self) -> None:
-        """Forget and overwrite every data key."""
+        """Forget and overwrite every data key; those on their way are not remembered either."""
         with self._lock:
+            self._cleared += 1
             while self._entries:
                 self._forget(next(iter(self._entries)))
 
@@ -173,6 +176,7 @@ class DataKeyCache(Source):
                 others = self._fetches.get(place)
                 if others is None:
                     mine = self._fetches[place] = _Fetch()
+                    cleared = self._cleared
                     break
             others.done.wait()
             if others.failure is not None:
@@ -180,6 +184,8 @@ class DataKeyCache(Source):
         try:
             entry = _Entry(fetch(), self._monotonic() + self._max_age)
             with self._lock:
+                if cleared != self._cleared:
+                    return entry.materials.data_key, entry.materials
                 self._make_room()
                 self._entries[place] = entry
                 self._serves(entry, size)  # and counts; it was fetched for this message

@@ -126,6 +126,8 @@ class EnvelopeEncryptor:
     ) -> None:
         chosen = suite_named(suite)
         checked = EncryptionContext.of(context)
+        if size is not None and size < 0:
+            raise InvalidRequest(f"a message of {size} bytes")
         materials = source_of(cache).make(keys, checked, chosen, size)
         self._header, self._body = begin(materials, checked, chosen)
         self._held = bytearray()

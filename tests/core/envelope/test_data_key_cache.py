@@ -190,6 +190,29 @@ def test_threads_that_wait_for_a_provider_out_of_reach_fail_together(key, monkey
     assert envelope.decrypt(envelope.encrypt(b"x", key, cache=cache), key) == b"x"
 
 
+def test_a_data_key_on_its_way_is_not_remembered_after_clearing(key, monkeypatch):
+    """Whoever asked for it uses it, and that is all."""
+    real, asked, go_on = type(key).generate_data_key, threading.Event(), threading.Event()
+
+    def slow(this, *arguments, **named):
+        asked.set()
+        assert go_on.wait(30)
+        return real(this, *arguments, **named)
+
+    monkeypatch.setattr(type(key), "generate_data_key", slow)
+    messages: list[bytes] = []
+    with DataKeyCache() as cache:
+        thread = threading.Thread(
+            target=lambda: messages.append(envelope.encrypt(b"x", key, cache=cache))
+        )
+        thread.start()
+        assert asked.wait(30)
+    go_on.set()
+    thread.join()
+    assert len(cache) == 0
+    assert envelope.decrypt(messages[0], key) == b"x"
+
+
 def test_messages_of_unknown_size_have_data_keys_of_their_own(key, calls):
     """Their bytes could not be counted beforehand; a size that is said is."""
     cache = DataKeyCache(max_bytes=100)
@@ -329,6 +352,8 @@ def _remembered(cache):
     "bounds",
     [
         {"max_age": 0},
+        {"max_age": float("nan")},
+        {"max_age": float("inf")},
         {"capacity": 0},
         {"max_messages": 0},
         {"max_messages": 1 << 21},

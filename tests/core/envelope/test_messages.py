@@ -514,6 +514,8 @@ def test_a_size_that_was_said_is_kept(key):
     encryptor = EnvelopeEncryptor(key, size=10)
     message = encryptor.update(b"12345") + encryptor.update(b"67890") + encryptor.finalize()
     assert envelope.decrypt(message, key) == b"1234567890"
+    with pytest.raises(InvalidRequest, match="-1 bytes"):
+        EnvelopeEncryptor(key, size=-1)
     numbers = memoryview(bytes(16)).cast("I")
     encryptor = EnvelopeEncryptor(key, size=16)
     message = encryptor.update(numbers) + encryptor.finalize()
