@@ -35,6 +35,7 @@ class Session:
         self.provider: str | None = None
         self.json = False
         self.debug = False
+        self._opened: dict[str | None, Kms] = {}
 
     def config(self) -> Config:
         """The configuration."""
@@ -45,7 +46,7 @@ class Session:
     def open(self, reference: str | None = None) -> Kms:
         """The provider that a key's reference names, or else the chosen or the default one.
 
-        It is closed when the command ends.
+        It is opened once, since its secret may be typed in, and closed when the command ends.
         """
         from kmscore.client import connect
         from kmscore.errors import InvalidRequest
@@ -60,7 +61,12 @@ class Session:
                     hint="Leave one of them out",
                 )
             name = named or name
-        return click.get_current_context().with_resource(connect(name, config=self.config_file))
+        kms = self._opened.get(name)
+        if kms is None:
+            opened = connect(name, config=self.config_file)
+            kms = self._opened[name] = click.get_current_context().with_resource(opened)
+            self._opened[kms.name] = kms
+        return kms
 
     def key(self, reference: str) -> Key:
         """A key by id, alias or ``kms://provider/key``."""

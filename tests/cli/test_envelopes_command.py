@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from kmscore.client import connect
+
 from .conftest import KMSCORE
 
 LARGE = bytes(range(256)) * 12_000
@@ -110,6 +112,23 @@ def test_several_recipients(cli, key, home):
     assert shown.count("recipient:") == 2
     assert key in shown
     assert len(json.loads(cli("envelope", "inspect", "--json", "-i", "message").out)) >= 5
+
+
+def test_a_provider_is_opened_once_for_several_keys(cli, key, home, monkeypatch):
+    """Its secret is fetched once: who types it in does so once."""
+    cli("keys", "create", "--alias", "backup")
+    cli("keys", "create", "--provider", "other", "--alias", "third")
+    opened = []
+
+    def count(name=None, *, config=None):
+        opened.append(name)
+        return connect(name, config=config)
+
+    monkeypatch.setattr("kmscore.client.connect", count)
+    keys = ["orders", "kms://dev/backup", "kms://other/third"]
+    recipients = [word for each in keys for word in ("--key", each)]
+    assert cli("envelope", "encrypt", *recipients, stdin=b"x").code == 0
+    assert opened == [None, "other"]
 
 
 def test_recipients_are_changed(cli, sealed, home):
