@@ -1,5 +1,7 @@
 """Laws can fail: providers that are wrong in one way are caught by the law that names it."""
 
+from pathlib import Path
+
 import pytest
 from kmscore_conformance.line import Fault, Line
 from kmscore_conformance.outcome import Outcome
@@ -189,3 +191,19 @@ def test_faults_end_when_the_law_has_ended(subject):
         run_laws(session, ["contract.health"])
         (result,) = run_laws(session, ["contract.random"])
     assert result.outcome is Outcome.PASS
+
+
+def test_a_law_that_finds_something_leaves_no_log_open(tried, outcomes):
+    """Its folder is gone by then, and whoever brings the log to the disk would complain."""
+
+    def fails(provider):
+        def fail(*_):
+            raise CiphertextInvalid
+
+        provider.decrypt = fail
+        return provider
+
+    assert outcomes(tried(fails, "audit.chain")) == {"FAIL"}
+    places = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    open_files = [each.readlink().name for each in places]
+    assert not [name for name in open_files if name.startswith("audit.log")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,12 +159,11 @@ def chain(trial: Trial) -> None:
         path = Path(folder) / "audit.log"
         log = AuditLog(path)
         gate = Gate(trial.subject.name, Waits().retrier(RetryPolicy()), log=log)
-        kms = trial.subject.kms_with(gate)
-        key = kms.key(trial.key.key_id)
-        for number in range(5):
-            context = {**CONTEXT, "number": str(number)}
-            key.decrypt(key.encrypt(MARK, context=context), context=context)
-        gate.close()
+        with closing(gate):  # before its folder goes, whatever the provider does
+            key = trial.subject.kms_with(gate).key(trial.key.key_id)
+            for number in range(5):
+                context = {**CONTEXT, "number": str(number)}
+                key.decrypt(key.encrypt(MARK, context=context), context=context)
         report = verify_log(path)
         require(report.ok and report.records >= 11, f"the log does not verify: {report.problems}")
         lines = path.read_bytes().splitlines(keepends=True)
