@@ -16,6 +16,9 @@ from kmscore.errors import Throttled, Timeout, Unavailable
 from kmscore.spi import INTERFACES, KeyInfo, Provider
 from kmscore_conformance.outcome import BudgetSpent
 
+TIDYING: Final = 4
+"""Calls that may be needed to delete a key: look, restore, disable, schedule."""
+
 UNCOUNTED: Final = frozenset({"capabilities", "health", "close"})
 
 
@@ -29,32 +32,44 @@ class Fault(Enum):
 
 
 class Budget:
-    """Calls that a run may still make to one provider.
+    """Calls that a run may still make to one provider, those that tidy up among them.
 
     Args:
         most: How many, or None for any number.
+
+    Attributes:
+        spent: How many were made.
+        refused: How many were not, since there was none left.
     """
 
     def __init__(self, most: int | None = None) -> None:
         self.most = most
         self.spent = 0
+        self.refused = 0
+        self._set_aside = 0
         self._lock = threading.Lock()
-        self._open = True
 
-    def take(self) -> None:
+    def take(self, later: int = 0) -> None:
         """Count one call.
 
+        Args:
+            later: Calls that it will cost to tidy up; they are set aside until `release`.
+
         Raises:
-            BudgetSpent: There is none left.
+            BudgetSpent: There are not as many left.
         """
         with self._lock:
-            if self._open and self.most is not None and self.spent >= self.most:
+            needed = self.spent + self._set_aside + 1 + later
+            if self.most is not None and needed > self.most:
+                self.refused += 1
                 raise BudgetSpent(f"the budget of {self.most} calls is spent")
             self.spent += 1
+            self._set_aside += later
 
-    def lift(self) -> None:
-        """Allow any number of calls: for tidying up."""
-        self._open = False
+    def release(self) -> None:
+        """Hand out what was set aside: the tidying begins."""
+        with self._lock:
+            self._set_aside = 0
 
 
 class Effect(NamedTuple):
@@ -138,7 +153,7 @@ class Line:
         return uncounted if name in UNCOUNTED else forward
 
     def _carry(self, name: str, call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        self.budget.take()
+        self.budget.take(TIDYING if name == "create_key" else 0)
         with self._lock:
             self.attempts[name] += 1
             meant = self._only is None or name in self._only

@@ -33,6 +33,10 @@ FINDINGS: Final = frozenset({Outcome.FAIL, Outcome.UNDECLARED})
 """Outcomes that are shown first, and that can be waived. FAIL fails the run."""
 
 
+UNTRIED: Final = frozenset({Outcome.NOT_APPLICABLE, Outcome.NOT_RUN})
+"""Outcomes of what was not tried."""
+
+
 class Violation(AssertionError):
     """A law is broken; the message says in one sentence what was seen."""
 

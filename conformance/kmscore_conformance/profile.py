@@ -43,7 +43,7 @@ PROFILES: Final = {
         Profile("quick", 8, 2, 3, 12, 10, 4, 4, every_size=False),
         Profile("ci", 40, 5, 6, 16, None, 8, 10),
         Profile("deep", 1000, 50, 100, 50, None, 16, 50),
-        Profile("cloud", 4, 2, 2, 8, 5, 2, 3, every_size=False, shrink=False, max_calls=2000),
+        Profile("cloud", 4, 2, 2, 8, 5, 2, 3, every_size=False, shrink=False, max_calls=5000),
     )
 }
 """Quick while you write, ci on every commit, deep over night, cloud where calls cost money."""

@@ -190,6 +190,7 @@ def run_laws(
 
 def _judge(session: Session, item: Item) -> tuple[Outcome, str]:
     trial = Trial(session, item.case, item.provider, item.other, item.witness)
+    refused = _refused(item)
     try:
         item.law.check(trial)
     except Inapplicable as reason:
@@ -199,6 +200,8 @@ def _judge(session: Session, item: Item) -> tuple[Outcome, str]:
     except Undeclared as finding:
         return Outcome.UNDECLARED, str(finding)
     except Exception as error:  # noqa: BLE001 - whatever a provider under test raises is its result
+        if _refused(item) > refused:
+            return Outcome.NOT_RUN, "the budget of calls was spent before it was done"
         return Outcome.FAIL, describe(error)
     finally:
         for subject in (item.provider, item.other):
@@ -221,6 +224,10 @@ def describe(error: BaseException) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= _DETAIL else f"{text[: _DETAIL - 3]}..."
+
+
+def _refused(item: Item) -> int:
+    return sum(each.budget.refused for each in (item.provider, item.other) if each is not None)
 
 
 def _spent(item: Item) -> int:

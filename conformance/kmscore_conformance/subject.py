@@ -16,7 +16,7 @@ from kmscore.gate import Gate
 from kmscore.retry import Retrier, RetryPolicy
 from kmscore.spi import Provider
 from kmscore_conformance.line import Budget, Line
-from kmscore_conformance.outcome import Inapplicable
+from kmscore_conformance.outcome import BudgetSpent, Inapplicable
 from kmscore_conformance.owner import deliver
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class Subject:
 
     def close(self) -> None:
         """Schedule all keys for deletion that were made, and close the provider."""
-        self.budget.lift()
+        self.budget.release()
         self.line.fail()
         try:
             if Feature.DELETION in self.capabilities.features:
@@ -247,6 +247,8 @@ class Subject:
             return
         except KmsError as error:
             self.leftovers[key_id] = f"{type(error).__name__}: {error.message}"
+        except BudgetSpent as reason:
+            self.leftovers[key_id] = str(reason)
 
     def _open(self, clock: Clock) -> tuple[Kms, Line]:
         line = Line(self.budget)

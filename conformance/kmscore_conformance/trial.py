@@ -12,7 +12,7 @@ from kmscore.algorithms import EncryptionAlgorithm, Origin, SigningAlgorithm
 from kmscore.errors import KmsError
 from kmscore.gate import Gate
 from kmscore.retry import Retrier, RetryPolicy, Wait
-from kmscore_conformance.outcome import Inapplicable, Violation
+from kmscore_conformance.outcome import BudgetSpent, Inapplicable, Violation
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -221,14 +221,24 @@ class Trial:
             dear: Whether a try costs milliseconds.
         """
         count = self.profile.few if dear else self.profile.examples
+        found: list[Exception] = []
 
         @seed(self.session.seed)
         @settings(self._settings(), max_examples=count)
         @given(strategy)
         def example(value: Value) -> None:
-            check(value)
+            try:
+                check(value)
+            except Exception as error:
+                found.append(error)
+                raise
 
-        example()
+        try:
+            example()
+        except BudgetSpent:
+            if found:  # it was tried once more, to make it smaller or to show it
+                raise found[0] from None
+            raise
 
     def machine(self, make: Callable[[], RuleBasedStateMachine]) -> None:
         """Run a state machine against the provider."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 from kmscore.errors import ConfigError
-from kmscore_conformance.outcome import FINDINGS, Outcome, Result
+from kmscore_conformance.outcome import FINDINGS, UNTRIED, Outcome, Result
 
 LISTS: Final = ("unsupported", "future", "known-bug")
 _REQUIRED: Final = ("law", "provider", "reason", "link")
@@ -121,7 +121,8 @@ class Waivers:
             ):
                 continue
             outcomes = {result.outcome for result in every if waiver.accepts(result)}
-            if Outcome.WAIVED not in outcomes and outcomes != {Outcome.NOT_RUN}:
+            unknown = Outcome.NOT_RUN in outcomes and not outcomes - UNTRIED
+            if Outcome.WAIVED not in outcomes and not unknown:
                 found.append(waiver)
         return tuple(found)
 

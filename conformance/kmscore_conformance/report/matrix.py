@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmscore.errors import InvalidRequest
-from kmscore_conformance.outcome import CORE, Outcome, Result
+from kmscore_conformance.outcome import CORE, UNTRIED, Outcome, Result
 
 if TYPE_CHECKING:
     from kmscore_conformance.report.record import Report
-
-UNTRIED: Final = frozenset({Outcome.NOT_APPLICABLE, Outcome.NOT_RUN})
 
 
 @dataclass(frozen=True, slots=True)
