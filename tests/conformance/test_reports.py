@@ -276,3 +276,27 @@ def test_a_report_of_another_format_is_refused(good, tmp_path):
     (tmp_path / "report.json").write_text(json.dumps(data))
     with pytest.raises(ConfigError, match="another format: 2"):
         Report.load(tmp_path / "report.json")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data.pop("witnesses"),
+        lambda data: data.update(began="yesterday"),
+        lambda data: data["laws"].clear(),
+        lambda data: data["results"][0].update(law="no.such"),
+        lambda data: data["results"][0].update(detail=7),
+        lambda data: data["results"][0].update(outcome="FINE"),
+        lambda data: data["providers"].clear(),
+        lambda data: data["providers"][0].pop("type"),
+        lambda data: data["providers"][0]["capabilities"].pop("keys"),
+    ],
+    ids=("witnesses", "date", "laws", "law", "detail", "outcome", "nobody", "type", "table"),
+)
+def test_a_report_that_is_not_whole_is_refused(good, tmp_path, spoil):
+    """Instead of a page with holes, or a traceback."""
+    data = json.loads(json.dumps(good.as_dict()))
+    spoil(data)
+    (tmp_path / "report.json").write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match="is no report of the conformance suite"):
+        Report.load(tmp_path / "report.json")

@@ -196,10 +196,10 @@ def _pairs(matrix: Matrix) -> str:
     heads = "".join(f'<th scope="col">{escape(peer)}</th>' for peer in peers)
     return (
         "<section><h2>Who understands whom</h2>"
-        '<p class="lead">What the row makes, the column understands: it verifies signatures, opens '
-        "ciphertexts of the same imported key, and reads envelopes that were rewrapped to it. For "
-        "the other implementations: they verify the row's signatures, and the row decrypts what "
-        "they encrypted for its public keys.</p>"
+        '<p class="lead">What the row makes, the column understands: it opens ciphertexts of the '
+        "same imported key, reads envelopes that were rewrapped to it, and takes no signature of "
+        "the row for one of its own. The other implementations verify the row's signatures, and "
+        "the row decrypts what they encrypted for its public keys.</p>"
         f'<div class="wide"><table><thead><tr><th scope="col">from ↓ to →</th>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>{_legend()}</section>"
     )

@@ -111,7 +111,7 @@ class Report:
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if data["format"] != FORMAT:
                 raise ConfigError(f"{path} is a report of another format: {data['format']}")
-            return cls(
+            report = cls(
                 facts={
                     name: data[name]
                     for name in (
@@ -130,10 +130,31 @@ class Report:
                 results=tuple(_result(each) for each in data["results"]),
                 idle=tuple(data["idle_waivers"]),
             )
+            _look_through(report)
+            return report
         except OSError as error:
             raise ConfigError(f"report {path} cannot be read: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (AttributeError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path} is no report of the conformance suite") from error
+
+
+def _look_through(report: Report) -> None:
+    """Look for all that pages show; what is missing or of another kind raises something."""
+    datetime.fromisoformat(report.facts["began"])
+    laws = {law["id"]: [law["title"], law["layer"], law["requires"]] for law in report.laws}
+    words = [*report.idle, *report.witnesses.values(), *(w for said in laws.values() for w in said)]
+    for result in report.results:
+        words += [*result.place, *laws[result.law], result.detail, result.waiver]
+    for provider in report.providers:
+        words += [provider[name] for name in ("name", "role", "type", "distribution")]
+        words += [*provider["keys_left"], str(provider["calls"])]
+        table = provider["capabilities"]
+        words += [*table["wrapping"], *table["features"]]
+        for row in table["keys"]:
+            words += [row["spec"], row["usage"], *row["origins"], *row["algorithms"]]
+    if "tested" not in [provider["role"] for provider in report.providers]:
+        raise ValueError("nobody was tested")
+    "".join(words)
 
 
 def _result(data: dict[str, Any]) -> Result:
