@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final, cast
 
 from kmscore.errors import InvalidRequest, LimitExceeded
 
 MAX_CHARACTERS: Final = 1024
 
 
-def _checked(pairs: Iterable[tuple[object, object]]) -> Iterable[tuple[str, str]]:
+def _checked(pairs: Any) -> Iterable[tuple[str, str]]:
     seen: set[str] = set()
-    for key, value in pairs:
+    # A mapping with keys of two letters would look like pairs.
+    if isinstance(pairs, str | bytes | Mapping) or not isinstance(pairs, Iterable):
+        raise InvalidRequest(
+            f"the encryption context is a {type(cast('object', pairs)).__name__}",
+            hint="Give pairs, or use EncryptionContext.of",
+        )
+    for pair in cast("Iterable[Any]", pairs):
+        if not isinstance(pair, tuple) or len(cast("tuple[Any, ...]", pair)) != 2:
+            raise InvalidRequest("the encryption context does not consist of pairs")
+        key, value = cast("tuple[object, object]", pair)
         if not isinstance(key, str) or not isinstance(value, str):
             raise InvalidRequest(
                 f"the encryption context maps {type(key).__name__} to {type(value).__name__}",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kmscore.algorithms import KeyUsage
 from kmscore.context import EMPTY, EncryptionContext
-from kmscore.errors import KeyUsageMismatch, Unsupported
+from kmscore.errors import KeyUsageMismatch, KmsError, Unsupported
 from kmscore.gate import Gate, interface
 from kmscore.retry import Replay
 
@@ -76,14 +76,13 @@ class KeyHandle:
     def __repr__(self) -> str:
         return f"<Key {self.key_id} {self.spec} {self.usage}>"
 
-    def _mismatch(self, operation: str) -> KeyUsageMismatch:
-        return KeyUsageMismatch(
-            f"a key of {self.spec} for {self.usage} cannot do that",
-            hint=_INSTEAD[self.usage],
-            provider=self._gate.provider,
-            operation=operation,
-            key=self.key_id,
-        )
+    def _mismatch(self, operation: str) -> KmsError:
+        what = f"a key of {self.spec} for {self.usage} cannot do that"
+        return self._refusal(KeyUsageMismatch(what, hint=_INSTEAD[self.usage]), operation)
+
+    def _refusal(self, error: KmsError, operation: str) -> KmsError:
+        """The error, which says of which key it speaks."""
+        return error.at(provider=self._gate.provider, operation=operation, key=self.key_id)
 
     def _run(
         self,
@@ -102,10 +101,8 @@ class KeyHandle:
 
     def _require_feature(self, feature: Feature, operation: str) -> None:
         if feature not in self._features:
-            raise Unsupported(
+            error = Unsupported(
                 f"the provider does not offer {feature}",
                 hint="See what it offers with: kmscore providers",
-                provider=self._gate.provider,
-                operation=operation,
-                key=self.key_id,
             )
+            raise self._refusal(error, operation)

@@ -67,12 +67,11 @@ class Key(KeyLife):
         cipher = self._symmetric("encrypt")
         size = len(require_bytes(plaintext, "plaintext"))
         if size > self._limits.plaintext:
-            raise LimitExceeded(
+            error = LimitExceeded(
                 f"the plaintext has {size} bytes",
                 hint=f"At most {self._limits.plaintext}; use envelope encryption for more",
-                operation="encrypt",
-                key=self.key_id,
             )
+            raise self._refusal(error, "encrypt")
         checked = EncryptionContext.of(context)
         return self._run("encrypt", Replay.SAFE, cipher.encrypt, plaintext, checked, bound=checked)
 
@@ -99,15 +98,22 @@ class Key(KeyLife):
         require_bytes(ciphertext, "ciphertext")
         if self.usage is KeyUsage.ASYMMETRIC_DECRYPT:
             if context:
-                raise InvalidRequest("public-key encryption has no context", key=self.key_id)
-            scheme = self._scheme(EncryptionAlgorithm, algorithm, TRAITS[self.spec].encryption)
+                error = InvalidRequest("public-key encryption has no context")
+                raise self._refusal(error, "asymmetric_decrypt")
+            scheme = self._scheme(
+                EncryptionAlgorithm,
+                algorithm,
+                TRAITS[self.spec].encryption,
+                "asymmetric_decrypt",
+            )
             pair = self._spi(Asymmetric)
             return self._run(
                 "asymmetric_decrypt", Replay.SAFE, pair.asymmetric_decrypt, scheme, ciphertext
             )
         cipher = self._symmetric("decrypt")
         if algorithm is not None:
-            raise InvalidRequest("a symmetric key takes no algorithm", key=self.key_id)
+            error = InvalidRequest("a symmetric key takes no algorithm")
+            raise self._refusal(error, "decrypt")
         checked = EncryptionContext.of(context)
         return self._run(
             "decrypt", Replay.SAFE, cipher.decrypt, ciphertext, checked, bound=checked
@@ -209,6 +215,7 @@ class Key(KeyLife):
         kind: type[Scheme],
         wanted: Scheme | str | None,
         order: tuple[Scheme, ...],
+        operation: str,
     ) -> Scheme:
         if self._schemes is None:
             row = self._capabilities.find(self.spec, self.usage)
@@ -223,12 +230,11 @@ class Key(KeyLife):
                 return chosen
         names = ", ".join(sorted(self._schemes)) or "none"
         asked = f"{wanted} with " if wanted else ""
-        raise Unsupported(
+        error = Unsupported(
             f"the provider cannot do {asked}a key of {self.spec} for {self.usage}",
             hint=f"Its algorithms: {names}",
-            provider=self._gate.provider,
-            key=self.key_id,
         )
+        raise self._refusal(error, operation)
 
     def _signable(
         self, operation: str, data: Signable, algorithm: SigningAlgorithm | str | None
@@ -236,7 +242,7 @@ class Key(KeyLife):
         from kmscore.signing import DEFAULT_SM2_USER_ID, Message, hash_message, require_digest
 
         self.require_usage(KeyUsage.SIGN_VERIFY, operation)
-        scheme = self._scheme(SigningAlgorithm, algorithm, TRAITS[self.spec].signing)
+        scheme = self._scheme(SigningAlgorithm, algorithm, TRAITS[self.spec].signing, operation)
         require_digest(data, scheme)
         if not isinstance(data, Message):
             return scheme, data
@@ -247,12 +253,11 @@ class Key(KeyLife):
         if fits:
             return scheme, data
         if scheme.digest is None:
-            raise LimitExceeded(
+            error = LimitExceeded(
                 f"the message has {len(data.data)} bytes, and {scheme} cannot sign a digest",
                 hint=f"At most {limit} at this provider",
-                operation=operation,
-                key=self.key_id,
             )
+            raise self._refusal(error, operation)
         return scheme, hash_message(data, scheme, self._signer_key(scheme))
 
     def _signer_key(self, scheme: SigningAlgorithm) -> bytes:

@@ -29,11 +29,11 @@ class KeyLife(KeyHandle):
         importer = self._importer("get_import_parameters")
         chosen = parse(WrappingAlgorithm, wrapping, "wrapping algorithm")
         if chosen not in self._capabilities.wrapping:
-            raise Unsupported(
+            error = Unsupported(
                 f"the provider does not unwrap {chosen}",
                 hint=f"It unwraps {', '.join(sorted(self._capabilities.wrapping)) or 'nothing'}",
-                key=self.key_id,
             )
+            raise self._refusal(error, "get_import_parameters")
         # A replay would invalidate an answer that arrives late.
         return self._run(
             "get_import_parameters", Replay.UNSAFE, importer.get_import_parameters, chosen
@@ -62,11 +62,12 @@ class KeyLife(KeyHandle):
             if not isinstance(valid_to, datetime) or valid_to.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InvalidRequest("valid_to has no time zone", hint="Give an aware datetime")
             if Feature.MATERIAL_EXPIRY not in self._features:
-                raise Unsupported("imported material does not expire at this provider")
+                error = Unsupported("imported material does not expire at this provider")
+                raise self._refusal(error, "import_key_material")
             try:
                 valid_to = valid_to.astimezone(UTC)
-            except OverflowError as error:
-                raise InvalidRequest("valid_to is a year that no calendar has") from error
+            except OverflowError as cause:
+                raise InvalidRequest("valid_to is a year that no calendar has") from cause
         # The same material under the same token has the same effect, however often it arrives.
         self._run(
             "import_key_material",
@@ -164,20 +165,17 @@ class KeyLife(KeyHandle):
 
     def _importer(self, operation: str) -> KeyImporter:
         if self.origin is not Origin.EXTERNAL:
-            raise InvalidRequest(
+            error = InvalidRequest(
                 "the key's material was generated, not imported",
                 hint="Create a key with origin EXTERNAL",
-                operation=operation,
-                key=self.key_id,
             )
+            raise self._refusal(error, operation)
         return self._spi(KeyImporter)
 
     def _require_rotatable(self, operation: str) -> None:
         if self.usage is not KeyUsage.ENCRYPT_DECRYPT or self.origin is not Origin.GENERATED:
-            raise Unsupported(
+            error = Unsupported(
                 "asymmetric and external keys do not rotate",
                 hint="Create a new key, and move the alias",
-                provider=self._gate.provider,
-                operation=operation,
-                key=self.key_id,
             )
+            raise self._refusal(error, operation)

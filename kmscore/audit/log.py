@@ -15,6 +15,7 @@ import os
 import threading
 import time
 import weakref
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kmscore.audit.file import LogFile
@@ -37,7 +38,6 @@ from kmscore.errors import ConfigError, IntegrityError, KmsError, Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from logging import Logger
-    from pathlib import Path
 
     from kmscore.audit.event import AuditEvent
     from kmscore.plugin import Secret
@@ -80,13 +80,13 @@ class AuditLog:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         *,
         key: Secret | None = None,
         fail_closed: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.path = path.absolute()  # the working directory may change
+        self.path = Path(path).absolute()  # the working directory may change
         self.missed = 0
         self._file = LogFile(self.path, MAX_LINE)
         self._seal = Seal(key)

@@ -7,6 +7,7 @@ import os
 import stat
 from dataclasses import dataclass
 from fcntl import LOCK_SH, LOCK_UN, flock
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from kmscore.audit.record import (
@@ -21,7 +22,6 @@ from kmscore.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from kmscore.plugin import Secret
 
@@ -65,7 +65,7 @@ class AuditReport:
 
 
 def verify_log(
-    path: Path,
+    path: Path | str,
     *,
     key: Secret | None = None,
     expected_head: str | None = None,
@@ -89,6 +89,7 @@ def verify_log(
         ConfigError: The file cannot be read, or the key cannot.
     """
     check = _Check(Seal(key), expected_head)
+    path = Path(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ConfigError(f"the audit log {path} is no regular file")

@@ -314,6 +314,14 @@ def test_the_verifier_waits_for_who_is_writing(folder, path):
     assert (reports[0].ok, reports[0].records) == (True, 2)
 
 
+def test_a_log_is_named_by_a_string_too(path, event):
+    """By who writes it, and by who verifies it."""
+    log = AuditLog(str(path))
+    log.append(event())
+    log.close()
+    assert verify_log(str(path)).records == 2
+
+
 def test_a_file_that_cannot_be_read_is_an_error(path, tmp_path):
     """There is nothing to report on."""
     with pytest.raises(ConfigError, match="cannot be read"):

@@ -9,6 +9,7 @@ from kmscore.algorithms import EncryptionAlgorithm, SigningAlgorithm, WrappingAl
 from kmscore.errors import (
     InvalidRequest,
     KeyUsageMismatch,
+    KmsError,
     LimitExceeded,
     Unsupported,
 )
@@ -90,6 +91,24 @@ def test_a_key_serves_its_usage_alone(aes, p256, recorder):
         assert caught.value.provider == "test"
         assert caught.value.hint
     assert not recorder.calls
+
+
+def test_what_is_refused_here_says_where(kms, aes, p256):
+    """Provider, operation and key, as in an error of the provider itself."""
+    rsa = kms.create_key("RSA_2048", usage="SIGN_VERIFY")
+    refused = {
+        "encrypt": (aes, lambda: aes.encrypt(bytes(5000))),
+        "decrypt": (aes, lambda: aes.decrypt(b"x", algorithm="SM2")),
+        "sign": (rsa, lambda: rsa.sign(Message(b"m"), algorithm="RSA_PSS_SHA_256")),
+        "get_import_parameters": (aes, lambda: aes.import_parameters()),
+        "delete_key_material": (p256, lambda: p256.delete_material()),
+        "rotate_key": (p256, lambda: p256.rotate()),
+    }
+    for operation, (key, call) in refused.items():
+        with pytest.raises(KmsError) as caught:
+            call()
+        found = caught.value
+        assert (found.provider, found.operation, found.key) == ("test", operation, key.key_id)
 
 
 def test_an_algorithm_that_the_provider_lacks_is_refused(kms, recorder):
