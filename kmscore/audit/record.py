@@ -32,6 +32,9 @@ MAX_TEXT: Final = 1024
 MIN_KEY: Final = 32
 """Bytes of a key for HMAC-SHA-256: as many as its output, RFC 2104 section 3."""
 
+KEYED: Final = "HMAC-SHA-256"
+"""How a log says that it is sealed under a key."""
+
 HASH_MARK: Final = b',"hash":"'
 _END: Final = b'"}\n'
 _TAIL_SIZE: Final = len(HASH_MARK) + 64 + len(_END)
@@ -68,7 +71,7 @@ class Seal:
                 f"the key of the audit log has {len(secret)} bytes",
                 hint=f"Use at least {MIN_KEY} random bytes, such as: openssl rand -base64 32",
             )
-        self.algorithm = "HMAC-SHA-256"
+        self.algorithm = KEYED
         self.key_id = hmac.digest(secret, b"kmscore audit log key", "sha256").hex()[:16]
         self.digest = lambda body: hmac.digest(secret, body, "sha256").hex()
 
@@ -180,7 +183,7 @@ def wrong_beginning(fields: dict[str, Any], seal: Seal) -> str:
     if fields.get("note") != "begin" or fields.get("format") != FORMAT:
         return f"is not the beginning of an audit log of format {FORMAT}"
     algorithm, key_id = fields.get("algorithm"), fields.get("key_id")
-    if algorithm == "HMAC-SHA-256" and not seal.key_id:
+    if algorithm == KEYED and not seal.key_id:
         return f"the log is sealed under a key (key id {key_id}), and none was given"
     if algorithm != seal.algorithm:
         return f"the log is sealed with {algorithm}, not with {seal.algorithm}"

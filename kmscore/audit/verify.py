@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from kmscore.audit.record import (
+    KEYED,
     MAX_LINE,
     NO_PREVIOUS,
     Record,
@@ -49,6 +50,7 @@ class AuditReport:
         problems: Signs of tampering or damage; at most `MAX_FINDINGS`, and one that says how many
             more there are.
         warnings: What the log itself tells of a crash or a full disk.
+        lacks_key: It is sealed under a key, and none was given: nothing was checked.
     """
 
     records: int
@@ -57,6 +59,7 @@ class AuditReport:
     previous: str
     problems: tuple[Finding, ...]
     warnings: tuple[Finding, ...]
+    lacks_key: bool = False
 
     @property
     def ok(self) -> bool:
@@ -152,6 +155,7 @@ class _Check:
         self._head = ""
         self._log_id = ""
         self._previous = ""
+        self._lacks_key = False
         self._seq = 0  # number of the next record
         self._prev: tuple[str, ...] = ()  # what it may follow
         self._unread: tuple[int, bytes] | None = None  # a line that is no record
@@ -198,6 +202,7 @@ class _Check:
             self._previous,
             self._problems.all(),
             self._warnings.all(),
+            self._lacks_key,
         )
 
     def _begins(self, record: Record | None) -> bool:
@@ -206,6 +211,7 @@ class _Check:
             return False
         if wrong := wrong_beginning(record.fields, self._seal):
             self._problems.add(1, wrong)
+            self._lacks_key = record.fields.get("algorithm") == KEYED and not self._seal.key_id
             return False
         self._log_id = str(record.fields.get("log_id", ""))
         self._previous = "" if record.prev == NO_PREVIOUS else record.prev

@@ -1,6 +1,7 @@
 """Looking around: configuration, providers, health, audit trail."""
 
 import json
+import os
 
 import pytest
 
@@ -130,6 +131,34 @@ def test_the_audit_log_is_verified(cli, key, home):
     altered = cli("audit", "verify", "--log", "altered")
     assert altered.code == 4
     assert "ALTERED" in altered.err
+
+
+def test_a_sealed_log_is_not_called_altered_for_want_of_its_key(cli, home):
+    """It was not checked: that is exit code 3, and says where the key comes from."""
+    (home / "audit.key").write_bytes(b"k" * 32)
+    (home / "audit.key").chmod(0o600)
+    text = (home / "kms.toml").read_text()
+    (home / "sealed.toml").write_text(f'{text}key = {{ file = "audit.key" }}\n')
+    (home / "audit.jsonl").unlink(missing_ok=True)
+    assert cli("--config", "sealed.toml", "keys", "list").code == 0
+    assert cli("--config", "sealed.toml", "audit", "verify").code == 0
+    done = cli("audit", "verify", "--log", "audit.jsonl")
+    assert (done.code, done.out) == (3, b"")
+    assert "ALTERED" not in done.err
+    assert "--config" in done.err
+
+
+def test_a_head_that_can_be_none_is_wrong_usage(cli, key):
+    """A hash that was copied badly proves nothing."""
+    for option, value in (("--head", "0" * 63), ("--head", "Z" * 64), ("--records", "-1")):
+        assert cli("audit", "verify", option, value).code == 2
+
+
+def test_the_shell_completes_commands(process, home):
+    """With what the shell is told to ask."""
+    environment = {"PATH": os.environ["PATH"], "_KMSCORE_COMPLETE": "bash_complete"}
+    done = process(env=environment | {"COMP_WORDS": "kmscore keys sch", "COMP_CWORD": "2"})
+    assert done.text == "plain,schedule-deletion"
 
 
 def test_a_line_that_a_crash_tore_is_a_note(cli, key, home):

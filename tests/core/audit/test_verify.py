@@ -219,6 +219,7 @@ def test_a_log_is_not_verified_under_another_seal(folder, path):
         assert (report.records, report.head, len(report.problems)) == (0, "", 1)
         assert report.problems[0].line == 1
         assert text in report.problems[0].text
+    assert [other.lacks_key, missing.lacks_key, needless.lacks_key] == [False, True, False]
 
 
 def test_a_cut_end_needs_a_head_to_be_found(lines, check):
