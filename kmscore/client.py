@@ -152,7 +152,7 @@ class Kms:
         if uri.provider not in (None, self.name) or uri.key is None:
             raise InvalidRequest(
                 f"{reference!r} names no key of provider {self.name!r}",
-                hint=f"Open the provider that it names with connect({reference!r})",
+                hint=f"Open provider {uri.provider!r}" if uri.key else "Use kms://provider/key",
             )
         manager = self._interface(KeyManager)
         info = self._gate.run("describe_key", uri.key, Replay.SAFE, manager.describe_key, uri.key)

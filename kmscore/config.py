@@ -183,7 +183,7 @@ class Config(NamedTuple):
             folder,
             default,
             providers,
-            RetryPolicy(**values["retry"]) if values["retry"] else RetryPolicy(),
+            _retry(values["retry"] or {}, source),
             AuditSettings(**audit) if audit else None,
             tuple(values["plugins"]),
         )
@@ -355,6 +355,14 @@ def _entry(name: str, table: Any, source: str) -> ProviderEntry:
     if not isinstance(kind, str) or not kind:
         raise ConfigError(f"{where} lacks the key 'type'", hint='For example: type = "software"')
     return ProviderEntry(name, kind, options)
+
+
+def _retry(values: Mapping[str, Any], source: str) -> RetryPolicy:
+    try:
+        return RetryPolicy(**values)
+    except ConfigError as error:
+        error.message = f"{source} [retry]: {error.message}"
+        raise
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Final
 
 from kmscore.errors import InvalidRequest, LimitExceeded
 
 MAX_CHARACTERS: Final = 1024
 
 
-def _checked(pairs: Any) -> Iterable[tuple[str, str]]:
+def _checked(pairs: Iterable[tuple[object, object]]) -> Iterable[tuple[str, str]]:
     seen: set[str] = set()
-    # A mapping with keys of two letters would look like pairs.
-    if isinstance(pairs, str | bytes | Mapping) or not isinstance(pairs, Iterable):
-        raise InvalidRequest(
-            f"the encryption context is a {type(cast('object', pairs)).__name__}",
-            hint="Give pairs, or use EncryptionContext.of",
-        )
-    for pair in cast("Iterable[Any]", pairs):
-        if not isinstance(pair, tuple) or len(cast("tuple[Any, ...]", pair)) != 2:
-            raise InvalidRequest("the encryption context does not consist of pairs")
-        key, value = cast("tuple[object, object]", pair)
+    for key, value in pairs:
         if not isinstance(key, str) or not isinstance(value, str):
             raise InvalidRequest(
                 f"the encryption context maps {type(key).__name__} to {type(value).__name__}",
@@ -65,7 +56,20 @@ class EncryptionContext:
                 string cannot be written as UTF-8.
             LimitExceeded: The JSON form has more than 1024 characters.
         """
-        self.items: tuple[tuple[str, str], ...] = tuple(sorted(_checked(pairs)))
+        # Callers without a type checker pass anything at all. A mapping is refused by itself: keys
+        # of two letters would look like pairs.
+        wrong = InvalidRequest(
+            "the encryption context does not consist of pairs",
+            hint="Give pairs of str, or a mapping to EncryptionContext.of",
+        )
+        if isinstance(pairs, str | Mapping):
+            raise wrong
+        try:
+            self.items: tuple[tuple[str, str], ...] = tuple(sorted(_checked(pairs)))
+        except InvalidRequest:
+            raise
+        except (TypeError, ValueError) as error:
+            raise wrong from error
         if not self.items:
             self.json = ""
             self.aad = b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kmscore.cli.session import Session, common_options, pass_session
-from kmscore.cli.streams import output_option, write_output
+from kmscore.cli.streams import deliver, output_option
 
 
 @click.command()
@@ -42,9 +42,4 @@ def csr(
 
     request = certificate_request(session.key(key), subject, names, algorithm=algorithm)
     pem = pem_encode(request, "CERTIFICATE REQUEST")
-    if session.json and target is None:
-        session.show({"pem": pem}, "")
-        return
-    write_output(pem.encode() if form == "pem" else request, target)
-    if target not in (None, "-"):
-        session.show({"output": target}, "")
+    deliver(session, pem.encode() if form == "pem" else request, target, lambda: {"pem": pem})

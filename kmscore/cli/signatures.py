@@ -15,11 +15,11 @@ from kmscore.cli.exit_codes import WRONG
 from kmscore.cli.session import Session, common_options, pass_session
 from kmscore.cli.streams import (
     MAX_INPUT,
+    deliver,
     input_option,
     output_option,
     read_input,
     refuse_same_file,
-    write_output,
 )
 from kmscore.errors import InvalidRequest, KeyUsageMismatch
 from kmscore.signing import DEFAULT_SM2_USER_ID, Digest, Message
@@ -44,9 +44,6 @@ MAX_SIGNATURE = 4096
 def public_key(session: Session, key: str, form: str, target: str | None) -> None:
     """The public half of KEY."""
     public = session.key(key).public_key()
-    if session.json and target is None:
-        session.show({"spec": public.spec.value, "pem": public.pem()}, "")
-        return
     if form == "der":
         data = public.der
     elif form == "jwk":
@@ -55,7 +52,7 @@ def public_key(session: Session, key: str, form: str, target: str | None) -> Non
         data = (json.dumps(public.jwk()) + "\n").encode()
     else:
         data = public.pem().encode()
-    write_output(data, target)
+    deliver(session, data, target, lambda: {"spec": public.spec.value, "pem": public.pem()})
 
 
 @click.command()
@@ -82,10 +79,11 @@ def sign(
     scheme = _scheme(opened.spec, algorithm)
     data = _signable(source, scheme, sm2_user_id, is_digest=digest)
     signature = opened.sign(data, algorithm=scheme)
-    if session.json and target is None:
-        session.show({"algorithm": scheme.value, "signature": b64encode(signature).decode()}, "")
-        return
-    write_output(signature, target)
+
+    def shown() -> dict[str, str]:
+        return {"algorithm": scheme.value, "signature": b64encode(signature).decode()}
+
+    deliver(session, signature, target, shown)
 
 
 @click.command()

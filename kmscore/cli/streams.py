@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from kmscore.cli.session import DISK_FULL, stdout_is_terminal
+from kmscore.cli.session import DISK_FULL, Session, stdout_is_terminal
 from kmscore.errors import InvalidRequest, KmsError, LimitExceeded, Unavailable
 
 if TYPE_CHECKING:
@@ -109,6 +109,31 @@ def write_output(data: bytes, target: str | None, *, secret: bool = False) -> No
         output.flush()
         return
     write_file(Path(str(target)), data, secret=secret)
+
+
+def deliver(
+    session: Session,
+    data: bytes,
+    target: str | None,
+    shown: Callable[[], dict[str, str]],
+    *,
+    secret: bool = False,
+) -> None:
+    """Write a result; for machines, say what it is, or where it was written.
+
+    Args:
+        session: Whether machines read.
+        data: The result.
+        target: As in `write_output`.
+        shown: Gives the same as JSON.
+        secret: As in `write_output`.
+    """
+    if session.json and target is None:
+        session.show(shown(), "")
+        return
+    write_output(data, target, secret=secret)
+    if target not in (None, "-"):
+        session.show({"output": target, "bytes": len(data)}, "")
 
 
 def write_file(path: Path, data: bytes, *, secret: bool = False) -> None:

@@ -10,12 +10,12 @@ from kmscore.algorithms import KeySpec
 from kmscore.cli.session import Session, common_options, pass_session
 from kmscore.cli.streams import (
     context_option,
+    deliver,
     input_option,
     output_option,
     parse_context,
     read_input,
     refuse_same_file,
-    write_output,
     written,
 )
 
@@ -157,11 +157,9 @@ def random(session: Session, count: int, as_hex: bool, target: str | None) -> No
 def _deliver(
     session: Session, data: bytes, target: str | None, name: str, *, secret: bool = False
 ) -> None:
-    if session.json and target is None:
+    def shown() -> dict[str, str]:
         from base64 import b64encode
 
-        session.show({name: b64encode(data).decode()}, "")
-        return
-    write_output(data, target, secret=secret)
-    if target not in (None, "-"):
-        session.show({"output": target, "bytes": len(data)}, "")
+        return {name: b64encode(data).decode()}
+
+    deliver(session, data, target, shown, secret=secret)

@@ -71,7 +71,7 @@ DEV = "[providers.dev]\ntype = 'software'\npath = 'x'\n"
         (f'{DEV}root_key = {{ env = "a\\u0000b" }}', "that name"),
         (f"{DEV}root_key = {{ env = 'a=b' }}", "that name"),
         ('[audit]\npath = "a\\u0000b"', "zero byte"),
-        (f"[retry]\nmax_delay = 1{'0' * 400}", "max_delay of the retry policy is out of range"),
+        (f"[retry]\nmax_delay = 1{'0' * 400}", "[retry]: max_delay of the retry policy is out of"),
         (f"default = 1{'0' * 5000}", "too long"),
         (f"default = {'[' * 5000}{']' * 5000}", "too deeply"),
     ],

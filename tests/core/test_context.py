@@ -74,7 +74,7 @@ def test_what_is_no_map_of_strings_is_refused(context):
         EncryptionContext.of(context)
 
 
-@pytest.mark.parametrize("pairs", [{"id": "7"}, "ab", b"abc", None, 1, ["ab"], [("k",)], [1]])
+@pytest.mark.parametrize("pairs", [{"id": "7"}, "ab", b"abc", None, 1, [("k",)], [1]])
 def test_what_are_no_pairs_is_refused(pairs):
     """A mapping above all: its keys could pass for pairs, and its values would not be bound."""
     with pytest.raises(InvalidRequest):

@@ -28,9 +28,13 @@ def test_a_key_is_found_by_id_alias_and_uri(kms):
 
 def test_a_key_of_another_provider_is_not_looked_for_here(kms, recorder):
     """The URI says where it is."""
-    for reference in ("kms://other/orders", "kms://test"):
-        with pytest.raises(InvalidRequest, match="names no key of provider 'test'"):
+    for reference, hint in (
+        ("kms://other/orders", "'other'"),
+        ("kms://test", "kms://provider/key"),
+    ):
+        with pytest.raises(InvalidRequest, match="names no key of provider 'test'") as caught:
             kms.key(reference)
+        assert hint in caught.value.hint
     assert not recorder.calls
 
 
