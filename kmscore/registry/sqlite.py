@@ -160,6 +160,7 @@ class SqliteStore(Store):
             transaction = _SqliteWriter(self._rows, writer)
             try:
                 writer.execute("BEGIN IMMEDIATE")
+                self._file.require_in_place()
                 yield transaction
                 writer.execute("COMMIT")
             except sqlite3.Error as error:

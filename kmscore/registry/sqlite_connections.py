@@ -14,13 +14,17 @@ import threading
 import weakref
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
-from kmscore.errors import InternalError
+from kmscore.errors import ConfigError, InternalError
 from kmscore.registry import sqlite_file
 from kmscore.registry.rows import Row
 from kmscore.registry.sqlite_file import connect, failure, make_private, prepare
 from kmscore.registry.sqlite_wal_index import WalIndex, close_index, open_index
+
+LOOK_SECONDS: Final = 1.0
+"""How long keys that are in memory may be used until it is looked whether the file has its name."""
 
 
 class Connections:
@@ -47,6 +51,8 @@ class Connections:
         self._seen: tuple[bytes | int | None, int] = _NOTHING
         self._closed = False
         self._paused = False
+        self._identity: tuple[int, int] | None = None  # device and inode
+        self._next_look = 0.0
         with _GATE:
             make_private(self.path, create=create)
             _OPEN.add(self)
@@ -63,6 +69,8 @@ class Connections:
         asked by a query, which takes some µs, by one thread at a time: statements that overlap on
         one connection share a snapshot, and a busy process would never see anything new.
         """
+        if monotonic() >= self._next_look:
+            self.require_in_place()
         try:
             state: bytes | int = self._index.head()  # type: ignore[union-attr]
         except (AttributeError, OSError):
@@ -79,6 +87,7 @@ class Connections:
         with self._reading:
             try:
                 reader = self._reader or self._open_reader()
+                self.require_in_place()
                 return reader.execute(query, values).fetchall()
             except sqlite3.Error as error:
                 raise failure(self.path, error) from error
@@ -91,6 +100,27 @@ class Connections:
             except sqlite3.Error as error:
                 raise failure(self.path, error) from error
         return self._writer
+
+    def require_in_place(self) -> None:
+        """Refuse to go on with a file that has lost its name, to another one or to none.
+
+        What is written to it would be gone at the end of the process, and what others change in
+        the one that has its name would not be seen.
+
+        Raises:
+            ConfigError: It has.
+        """
+        self._next_look = monotonic() + LOOK_SECONDS
+        try:
+            found = _identity(self.path)
+        except PermissionError:
+            # Who may no longer look, as after giving up privileges, knows of no change.
+            return
+        if self._identity not in (None, found):
+            raise ConfigError(
+                f"keystore {self.path} was removed or replaced while it was open",
+                hint="Open the provider again, and replace a keystore only while nobody uses it",
+            )
 
     def close(self) -> None:
         """Give the file back; may be called twice."""
@@ -141,6 +171,7 @@ class Connections:
                 f"keystore {self.path} was being written when this process was forked",
                 hint="Fork at another moment, or start a new process instead",
             )
+        self.require_in_place()
         return connect(self.path)
 
     def _open_reader(self) -> sqlite3.Connection:
@@ -151,6 +182,8 @@ class Connections:
             reader.close()
             raise
         self._reader = reader
+        if self._identity is None:
+            self._identity = _identity(self.path)
         self._index = open_index(reader.execute("PRAGMA database_list").fetchone()[2])
         return reader
 
@@ -171,6 +204,7 @@ class Connections:
         index, self._index = self._index, None
         # What SQLite tells begins anew with every connection, and may be told a second time.
         self._seen = _NOTHING
+        self._identity = None
         for connection in (self._writer, self._reader):
             if connection is not None:
                 with suppress(sqlite3.Error):
@@ -189,6 +223,15 @@ _GATE: Final = threading.Lock()
 _OPEN: Final[weakref.WeakSet[Connections]] = weakref.WeakSet()
 _ABANDONED: Final[set[str]] = set()
 """Files whose connections crossed a fork: of no use in this process."""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode; None where there is no such file."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - half the time of Path.stat
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _abandon(path: Path, *connections: sqlite3.Connection | None) -> None:

@@ -161,6 +161,10 @@ def prepare(connection: sqlite3.Connection, path: Path, *, create: bool) -> None
             f"keystore {path} was written by a newer kmscore (schema {version})",
             hint="Upgrade kmscore",
         )
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        # A copy that VACUUM INTO made has lost this. Who has it open already goes on without.
+        with suppress(sqlite3.Error):
+            connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _mark(connection: sqlite3.Connection) -> int:

@@ -1,12 +1,13 @@
 """Several processes on one keystore: what one does holds in all, and a kill loses nothing."""
 
+import shutil
 import signal
 from contextlib import suppress
 
 import pytest
 
 from kmscore import Message
-from kmscore.errors import IntegrityError, KeyStateError
+from kmscore.errors import ConfigError, IntegrityError, KeyStateError
 
 SERVER = """
 kms = connect()
@@ -290,3 +291,24 @@ def test_two_open_keystores_in_one_process(kms, connect, key):
     assert kms.key(signer.key_id).verify(Message(b"m"), signature)
     other.close()
     assert kms.decrypt(sealed) == b"x"
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_keystore_that_lost_its_name_is_used_no_more(
+    connect, kms, key, path, monkeypatch, is_replaced
+):
+    """Nothing is acknowledged that would be lost, and no key used that others have disabled."""
+    monkeypatch.setattr("kmscore.registry.sqlite_connections.LOOK_SECONDS", 0.0)
+    key.encrypt(b"x")
+    copy = path.with_name("copy.db")
+    shutil.copy(path, copy)
+    copy.chmod(0o600)
+    if is_replaced:
+        copy.replace(path)
+        connect().key("k").disable()
+    else:
+        path.unlink()
+    calls = (lambda: kms.create_key("AES_256"), key.rotate, key.describe, lambda: key.encrypt(b"x"))
+    for change in calls:
+        with pytest.raises(ConfigError, match="was removed or replaced"):
+            change()

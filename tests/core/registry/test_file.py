@@ -1,5 +1,6 @@
 """The file: private, recognised, and shared without harm."""
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -7,7 +8,7 @@ import stat
 import pytest
 
 from kmscore.errors import ConfigError, IntegrityError, InternalError, Unavailable, Unsupported
-from kmscore.registry import Purpose, SqliteStore, sqlite_connections, sqlite_file
+from kmscore.registry import Purpose, Registry, SqliteStore, sqlite_connections, sqlite_file
 
 
 def mode(path):
@@ -321,3 +322,18 @@ def test_a_second_store_of_a_process_does_not_drop_the_locks_of_the_first(
     assert companions(path)[0].exists()
     key_id = keys.create()
     assert run("say(Registry(SqliteStore(PATH)).find(sys.argv[2]).state)", key_id) == ["ENABLED"]
+
+
+def test_a_copy_that_lost_its_log_gets_one_again(registry, key_id, path):
+    """As SQLite's VACUUM INTO makes copies: one that is put in place of the file is as good."""
+    registry.close()
+    copy = path.with_name("copy.db")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    copy.chmod(0o600)
+    copy.replace(path)
+    again = Registry(SqliteStore(path))
+    assert again.find(key_id).key_id == key_id
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    again.close()
