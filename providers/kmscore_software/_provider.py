@@ -33,6 +33,9 @@ from kmscore.spi import (
     Health,
     ImportParameters,
     KeyImporter,
+    KeyInfo,
+    KeyPage,
+    NewKey,
     Provider,
     RandomSource,
     Signer,
@@ -133,6 +136,18 @@ class SoftwareProvider(
         root = Root(new, passphrase)
         self._keystore.rewrap_root(self._root, root)
         self._root = root
+
+    # --- KeyManager: what RegisteredKeys does, and at the end of a key's time it is erased -----
+
+    def create_key(self, new: NewKey) -> KeyInfo:
+        """Make a key, durably."""
+        self._erase_due()
+        return super().create_key(new)
+
+    def list_keys(self, limit: int, cursor: str | None) -> KeyPage:
+        """Keys in the order of their creation."""
+        self._erase_due()
+        return super().list_keys(limit, cursor)
 
     # --- Symmetric ---------------------------------------------------------------------------
 
@@ -264,6 +279,7 @@ class SoftwareProvider(
         except (KeyNotFound, KeyStateError):
             # It may be gone for good, and another process may have seen to that.
             self._forget(key_id)
+            self._erase_due()
             raise
 
     def _forget(self, key_id: str) -> None:
@@ -308,6 +324,11 @@ class SoftwareProvider(
         except BaseException:
             self._keystore.close()
             raise
+
+    def _erase_due(self) -> None:
+        """Erase what has come to its end; no trouble with that is the caller's."""
+        with suppress(KmsError):
+            self.registry.sweep()
 
     def _engine(self) -> Engine:
         from kmscore.sm2 import load_engine

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_private_key
@@ -14,6 +15,8 @@ from kmscore.capabilities import Feature
 from kmscore.errors import (
     ConfigError,
     IntegrityError,
+    KeyNotFound,
+    KeyStateError,
     KmsError,
     Unavailable,
     Unsupported,
@@ -171,6 +174,35 @@ def test_erasing_what_is_due_can_wait(kms, owner, clock, connect, path):
     busy.execute("ROLLBACK")
     busy.close()
     assert again.key(key.key_id).decrypt(key.encrypt(b"x")) == b"x"
+
+
+@pytest.mark.parametrize("notice", ["use", "list", "create"])
+def test_what_has_come_to_its_end_is_erased_while_the_keystore_is_open(
+    kms, owner, clock, query, notice
+):
+    """A process may run for months; and a clock that jumps back brings nothing to life again."""
+    own, old = kms.create_key("AES_256", origin="EXTERNAL"), kms.create_key("AES_256")
+    parameters = own.import_parameters()
+    until = datetime.fromtimestamp(clock.now + 60, UTC)
+    own.import_material(owner.wrap(parameters, b"m" * 32), parameters.token, valid_to=until)
+    sealed = own.encrypt(b"x")
+    old.disable()
+    old.schedule_deletion(7)
+    before, clock.now = clock.now, clock.now + 8 * 86400
+    if notice == "use":
+        with pytest.raises(KeyStateError):
+            own.decrypt(sealed)
+    elif notice == "list":
+        (left,) = kms.keys()
+        assert left.key_id == own.key_id
+    else:
+        kms.create_key("AES_256", origin="EXTERNAL")
+    assert query("SELECT * FROM versions") == []
+    clock.now = before
+    with pytest.raises(KeyStateError):
+        own.decrypt(sealed)
+    with pytest.raises(KeyNotFound):
+        old.describe()
 
 
 def test_an_altered_row_that_is_due(kms, clock, connect, edit):
