@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
@@ -397,8 +398,10 @@ def _find() -> Path:
     found = find()
     if found is not None:
         return found
+    here = Path(FILE_NAME)
+    with suppress(OSError):  # the working directory may have been removed
+        here = here.absolute()
     raise ConfigError(
-        f"no configuration: {VARIABLE} is not set, and there is neither "
-        f"{Path(FILE_NAME).absolute()} nor {_user_file()}",
+        f"no configuration: {VARIABLE} is not set, and there is neither {here} nor {_user_file()}",
         hint="Write one, or name it with --config: see docs/configuration.md",
     )

@@ -85,6 +85,18 @@ def test_a_broken_configuration(cli, home, content, text):
     assert "inline secret" not in done.err
 
 
+def test_a_working_directory_that_was_removed(process, home, monkeypatch):
+    """Holds no configuration; that is all."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "xdg"))
+    (home / "gone").mkdir()
+    monkeypatch.chdir(home / "gone")
+    (home / "gone").rmdir()
+    done = process("keys", "list")
+    monkeypatch.chdir(home)
+    assert (done.code, done.out) == (3, b"")
+    assert "no configuration" in done.err
+
+
 def test_a_missing_configuration(cli, home, monkeypatch):
     """It says where was looked."""
     (home / "kms.toml").unlink()
