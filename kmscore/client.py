@@ -138,7 +138,7 @@ class Kms:
             require_text(alias, "alias")
         new = NewKey(spec, usage, origin, alias, require_text(description, "description"))
         manager = self._interface(KeyManager)
-        info = self._gate.run("create_key", "", Replay.NEVER, manager.create_key, new)
+        info = self._gate.run("create_key", "", Replay.NEVER, manager.create_key, (new,))
         return Key(self._gate, self.provider, self._capabilities, info)
 
     def key(self, reference: str) -> Key:
@@ -155,7 +155,9 @@ class Kms:
                 hint=f"Open provider {uri.provider!r}" if uri.key else "Use kms://provider/key",
             )
         manager = self._interface(KeyManager)
-        info = self._gate.run("describe_key", uri.key, Replay.SAFE, manager.describe_key, uri.key)
+        info = self._gate.run(
+            "describe_key", uri.key, Replay.SAFE, manager.describe_key, (uri.key,)
+        )
         return Key(self._gate, self.provider, self._capabilities, info)
 
     def keys(self) -> Iterator[KeyInfo]:
@@ -164,7 +166,7 @@ class Kms:
         cursor: str | None = None
         while True:
             page = self._gate.run(
-                "list_keys", "", Replay.SAFE, manager.list_keys, PAGE_SIZE, cursor
+                "list_keys", "", Replay.SAFE, manager.list_keys, (PAGE_SIZE, cursor)
             )
             yield from page.keys
             cursor = page.cursor
@@ -184,10 +186,8 @@ class Kms:
             "",
             Replay.SAFE,
             cipher.decrypt,
-            None,
-            require_bytes(ciphertext, "ciphertext"),
+            (None, require_bytes(ciphertext, "ciphertext"), checked),
             checked,
-            context=checked,
         ).plaintext
 
     def re_encrypt(
@@ -215,11 +215,13 @@ class Kms:
             target.key_id,
             Replay.SAFE,
             cipher.re_encrypt,
-            require_bytes(ciphertext, "ciphertext"),
-            EncryptionContext.of(source_context),
-            target.key_id,
+            (
+                require_bytes(ciphertext, "ciphertext"),
+                EncryptionContext.of(source_context),
+                target.key_id,
+                checked,
+            ),
             checked,
-            context=checked,
         )
 
     def generate_random(self, length: int) -> bytes:
@@ -230,7 +232,7 @@ class Kms:
         """
         require_length(length, self._capabilities.limits.random, "random value")
         source = self._interface(RandomSource)
-        return self._gate.run("generate_random", "", Replay.SAFE, source.generate_random, length)
+        return self._gate.run("generate_random", "", Replay.SAFE, source.generate_random, (length,))
 
     def rewrap_root(self, secret: Secret, *, passphrase: bool = False) -> None:
         """Protect the provider's keys with another root key or passphrase, from the next open on.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kmscore.audit import AuditEvent, context_hashes, emit
@@ -57,7 +58,7 @@ class Gate:
         key: str,
         replay: Replay,
         call: Callable[..., Result],
-        *arguments: Any,
+        arguments: tuple[Any, ...] = (),
         context: EncryptionContext = EMPTY,
     ) -> Result:
         """Call the provider, and tell the audit trail how it went.
@@ -129,28 +130,37 @@ class Gate:
         call: Callable[..., Result],
         arguments: tuple[Any, ...],
     ) -> Result:
-        def send() -> Result:
-            try:
-                return call(*arguments)
-            except KmsError as error:
-                error.at(provider=self.provider, operation=operation, key=key)
-                raise
-            except Exception as error:
-                # The text of a foreign exception may hold anything, secrets too: name its class.
-                raise InternalError(
-                    f"the provider failed with {type(error).__name__}",
-                    hint="This is a defect of the provider: please report it",
-                    provider=self.provider,
-                    operation=operation,
-                    key=key,
-                ) from error
-
         try:
-            return send()
+            return call(*arguments)
         except KmsError as error:
+            error.at(provider=self.provider, operation=operation, key=key)
             if not error.retryable:
                 raise
+            send = partial(self._send, operation, key, call, arguments)
             return self._retrier.resume(error, send, replay)
+        except Exception as error:
+            raise self._defect(error, operation, key) from error
+
+    def _send(
+        self, operation: str, key: str, call: Callable[..., Result], arguments: tuple[Any, ...]
+    ) -> Result:
+        try:
+            return call(*arguments)
+        except KmsError as error:
+            error.at(provider=self.provider, operation=operation, key=key)
+            raise
+        except Exception as error:
+            raise self._defect(error, operation, key) from error
+
+    def _defect(self, error: Exception, operation: str, key: str) -> InternalError:
+        # The text of a foreign exception may hold anything, secrets too: name its class.
+        return InternalError(
+            f"the provider failed with {type(error).__name__}",
+            hint="This is a defect of the provider: please report it",
+            provider=self.provider,
+            operation=operation,
+            key=key,
+        )
 
     def _report(
         self,

@@ -48,6 +48,8 @@ class KeyHandle:
         self._capabilities = capabilities
         self._limits = capabilities.limits
         self._features = capabilities.features
+        # To ask an abstract class takes longer than all other checks of a call.
+        self._interfaces: dict[type[Any], Any] = {}
 
     @property
     def provider_name(self) -> str:
@@ -93,11 +95,14 @@ class KeyHandle:
         bound: EncryptionContext = EMPTY,
     ) -> Result:
         return self._gate.run(
-            operation, self.key_id, replay, call, self.key_id, *arguments, context=bound
+            operation, self.key_id, replay, call, (self.key_id, *arguments), bound
         )
 
     def _spi(self, kind: type[Interface]) -> Interface:
-        return interface(self._provider, kind, self._gate.provider)
+        found = self._interfaces.get(kind)
+        if found is None:
+            found = self._interfaces[kind] = interface(self._provider, kind, self._gate.provider)
+        return found
 
     def _require_feature(self, feature: Feature, operation: str) -> None:
         if feature not in self._features:

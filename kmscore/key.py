@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from kmscore.algorithms import (
     TRAITS,
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from kmscore.spi import DataKey, KeyInfo, Provider
 
 Scheme = TypeVar("Scheme", SigningAlgorithm, EncryptionAlgorithm)
+
+# Looked up once: before Python 3.12, each look at a member of an enum is a call.
+_SAFE: Final = Replay.SAFE
+_ENCRYPT_DECRYPT: Final = KeyUsage.ENCRYPT_DECRYPT
 
 
 class Key(KeyLife):
@@ -73,7 +77,9 @@ class Key(KeyLife):
             )
             raise self._refusal(error, "encrypt")
         checked = EncryptionContext.of(context)
-        return self._run("encrypt", Replay.SAFE, cipher.encrypt, plaintext, checked, bound=checked)
+        # What is called most goes to the gate at once: `_run` would pack the arguments once more.
+        arguments = (self.key_id, plaintext, checked)
+        return self._gate.run("encrypt", self.key_id, _SAFE, cipher.encrypt, arguments, checked)
 
     def decrypt(
         self,
@@ -108,15 +114,16 @@ class Key(KeyLife):
             )
             pair = self._spi(Asymmetric)
             return self._run(
-                "asymmetric_decrypt", Replay.SAFE, pair.asymmetric_decrypt, scheme, ciphertext
+                "asymmetric_decrypt", _SAFE, pair.asymmetric_decrypt, scheme, ciphertext
             )
         cipher = self._symmetric("decrypt")
         if algorithm is not None:
             error = InvalidRequest("a symmetric key takes no algorithm")
             raise self._refusal(error, "decrypt")
         checked = EncryptionContext.of(context)
-        return self._run(
-            "decrypt", Replay.SAFE, cipher.decrypt, ciphertext, checked, bound=checked
+        arguments = (self.key_id, ciphertext, checked)
+        return self._gate.run(
+            "decrypt", self.key_id, _SAFE, cipher.decrypt, arguments, checked
         ).plaintext
 
     def generate_data_key(
@@ -145,7 +152,7 @@ class Key(KeyLife):
         checked = EncryptionContext.of(context)
         return self._run(
             "generate_data_key",
-            Replay.SAFE,
+            _SAFE,
             cipher.generate_data_key,
             length,
             checked,
@@ -161,12 +168,12 @@ class Key(KeyLife):
             KeyUsageMismatch: The key is symmetric.
             KeyStateError: The key is not enabled.
         """
-        if self.usage is KeyUsage.ENCRYPT_DECRYPT:
+        if self.usage is _ENCRYPT_DECRYPT:
             raise self._mismatch("public_key")
         from kmscore.public_key import PublicKey
 
         pair = self._spi(Asymmetric)
-        return PublicKey.from_der(self._run("public_key", Replay.SAFE, pair.public_key))
+        return PublicKey.from_der(self._run("public_key", _SAFE, pair.public_key))
 
     def sign(self, data: Signable, *, algorithm: SigningAlgorithm | str | None = None) -> bytes:
         """Sign a message or a digest.
@@ -183,7 +190,8 @@ class Key(KeyLife):
             KeyStateError: The key is not enabled.
         """
         scheme, data = self._signable("sign", data, algorithm)
-        return self._run("sign", Replay.SAFE, self._spi(Signer).sign, scheme, data)
+        arguments = (self.key_id, scheme, data)
+        return self._gate.run("sign", self.key_id, _SAFE, self._spi(Signer).sign, arguments)
 
     def verify(
         self,
@@ -201,12 +209,12 @@ class Key(KeyLife):
         if signature == b"":
             return False
         require_bytes(signature, "signature")
-        return self._run("verify", Replay.SAFE, self._spi(Signer).verify, scheme, data, signature)
+        return self._run("verify", _SAFE, self._spi(Signer).verify, scheme, data, signature)
 
     # --- Checks ------------------------------------------------------------------------------
 
     def _symmetric(self, operation: str) -> Symmetric:
-        if self.usage is not KeyUsage.ENCRYPT_DECRYPT:
+        if self.usage is not _ENCRYPT_DECRYPT:
             raise self._mismatch(operation)
         return self._spi(Symmetric)
 

@@ -18,6 +18,7 @@ import struct
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -35,22 +36,17 @@ class WalIndex:
 
     Attributes:
         fd: The file, open for reading.
+        head: Reads what differs after anybody has committed anything; 0.4 µs. Raises OSError once
+            it was closed.
         users: How many are to close it.
     """
 
-    __slots__ = ("fd", "users")
+    __slots__ = ("fd", "head", "users")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        self.head = partial(os.pread, fd, HEAD_BYTES, 0)
         self.users = 0
-
-    def head(self) -> bytes:
-        """What differs after anybody has committed anything; 0.4 µs.
-
-        Raises:
-            OSError: It was closed.
-        """
-        return os.pread(self.fd, HEAD_BYTES, 0)
 
 
 _LOCK: Final = threading.Lock()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 READY_KEYS: Final = 20_000
 """How many versions of keys are kept ready, about 300 bytes each."""
 
+# Looked up once: before Python 3.12, each look at a member of an enum is a call.
+_EXTERNAL: Final = Origin.EXTERNAL
+
 
 class Ready(NamedTuple):
     """A version of a key, ready for use.
@@ -52,7 +55,7 @@ class OnToken:
     def _version(self, record: KeyRecord, number: int) -> Ready:
         ready = self._ready.get((record.key_id, number))
         version = None
-        if record.origin is Origin.EXTERNAL:
+        if record.origin is _EXTERNAL:
             # Deleted and imported again, a version is another object.
             version = self.registry.version(record.key_id, number)
             if ready is not None and ready.place[1] != version.material:

@@ -110,8 +110,8 @@ class Gcm:
         code = self._encrypt(self._session, data, len(data), self._at_buffer, self._at_length)
         if code:
             raise NativeError(code, "C_Encrypt")
-        sealed: Any = self._buffer[: self._length.value]
-        return bytes(sealed)
+        sealed: bytes = self._buffer[: self._length.value]
+        return sealed
 
     def decrypt(self, key: int, mechanism: int, nonce: bytes, data: bytes, aad: bytes) -> bytes:
         """The plaintext of a ciphertext with its tag; arguments as in `encrypt`.
@@ -127,9 +127,9 @@ class Gcm:
         if code:
             raise NativeError(code, "C_Decrypt")
         size = min(self._length.value, self._size)
-        plaintext: Any = self._buffer[:size]
+        plaintext: bytes = self._buffer[:size]
         ctypes.memset(self._buffer, 0, size)
-        return bytes(plaintext)
+        return plaintext
 
     def _prepare(self, mechanism: int, nonce: bytes, size: int, aad: bytes) -> None:
         self._nonce.raw = nonce
@@ -143,7 +143,7 @@ class Gcm:
 
     def _reserve(self, size: int) -> None:
         self._size = size
-        self._buffer = ctypes.create_string_buffer(size)
+        self._buffer: Any = ctypes.create_string_buffer(size)
         self._at_buffer = ctypes.addressof(self._buffer)
 
 
@@ -177,7 +177,7 @@ class Signatures:
         self._at_parameter = ctypes.addressof(self._parameter)
         self._mechanism = _Mechanism()
         self._at_mechanism = ctypes.addressof(self._mechanism)
-        self._buffer = ctypes.create_string_buffer(_SIGNATURE_BYTES)
+        self._buffer: Any = ctypes.create_string_buffer(_SIGNATURE_BYTES)
         self._at_buffer = ctypes.addressof(self._buffer)
         self._length = c_ulong()
         self._at_length = ctypes.addressof(self._length)
@@ -211,5 +211,5 @@ class Signatures:
         code = self._sign(self._session, data, len(data), self._at_buffer, self._at_length)
         if code:
             raise NativeError(code, "C_Sign")
-        signature: Any = self._buffer[: self._length.value]
-        return bytes(signature)
+        signature: bytes = self._buffer[: self._length.value]
+        return signature

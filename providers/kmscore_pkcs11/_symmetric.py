@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from kmscore.algorithms import KeyState
 from kmscore.ciphertext import NONCE_BYTES, SUITE_OF, TAG_BYTES, associated_data, parse
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from kmscore.registry.model import KeyRecord
     from kmscore_pkcs11._sessions import Session
 
+# Looked up once: before Python 3.12, each look at a member of an enum is a call.
+_ENCRYPT: Final = Purpose.ENCRYPT
+_DECRYPT: Final = Purpose.DECRYPT
+
 
 class SymmetricOnToken(KeysOnToken, RandomSource, Symmetric):
     """What symmetric keys do."""
@@ -38,31 +42,25 @@ class SymmetricOnToken(KeysOnToken, RandomSource, Symmetric):
 
     def encrypt(self, key_id: str, plaintext: bytes, context: EncryptionContext) -> bytes:
         """Encrypt under the key's current version, in the format of `kmscore.ciphertext`."""
-        record = self.registry.usable(key_id, Purpose.ENCRYPT)
+        record = self.registry.usable(key_id, _ENCRYPT)
         if record.next_rotation_at is not None and self.registry.rotation_due(record):
             record = self._rotate_if_due(key_id)
         while True:
+            place, head, mechanism = self._version(record, record.version)
+            nonce = os.urandom(NONCE_BYTES)
+            aad = associated_data(head, context.aad)
             try:
-                return self._sealed(record, plaintext, context)
+                sealed = self._token.use(
+                    place, "C_Encrypt", _seal, mechanism, nonce, plaintext, aad
+                )
             except (KeyStateError, KeyNotFound):
                 # A rotation since the look at the registry leaves the older version to decryption.
-                newer = self.registry.usable(key_id, Purpose.ENCRYPT)
+                newer = self.registry.usable(key_id, _ENCRYPT)
                 if newer.version == record.version:
                     raise
                 record = newer
-
-    def _sealed(self, record: KeyRecord, plaintext: bytes, context: EncryptionContext) -> bytes:
-        place, head, mechanism = self._version(record, record.version)
-        nonce = os.urandom(NONCE_BYTES)
-        sealed = self._token.use(
-            place,
-            "C_Encrypt",
-            _seal,
-            mechanism,
-            nonce,
-            plaintext,
-            associated_data(head, context.aad),
-        )
+            else:
+                break
         if len(sealed) != len(plaintext) + TAG_BYTES:
             raise InternalError("the token returned a ciphertext of another length")
         return head + nonce + sealed
@@ -74,12 +72,12 @@ class SymmetricOnToken(KeysOnToken, RandomSource, Symmetric):
         parsed = parse(ciphertext)
         if key_id is None:
             try:
-                record = self.registry.usable(parsed.key_id, Purpose.DECRYPT)
+                record = self.registry.usable(parsed.key_id, _DECRYPT)
             except KeyNotFound as error:
                 # The id is part of a ciphertext that nobody has authenticated.
                 raise CiphertextInvalid from error
         else:
-            record = self.registry.usable(key_id, Purpose.DECRYPT)
+            record = self.registry.usable(key_id, _DECRYPT)
         if SUITE_OF.get(record.spec) is not parsed.suite or parsed.key_version > record.version:
             raise CiphertextInvalid
         place, _, mechanism = self._version(record, parsed.key_version)
@@ -117,12 +115,16 @@ class SymmetricOnToken(KeysOnToken, RandomSource, Symmetric):
         return True
 
 
-def _seal(session: Session, handle: int, *rest: Any) -> bytes:
-    return session.gcm.encrypt(handle, *rest)
+def _seal(
+    session: Session, handle: int, mechanism: int, nonce: bytes, data: bytes, aad: bytes
+) -> bytes:
+    return session.gcm.encrypt(handle, mechanism, nonce, data, aad)
 
 
-def _open(session: Session, handle: int, *rest: Any) -> bytes:
-    return session.gcm.decrypt(handle, *rest)
+def _open(
+    session: Session, handle: int, mechanism: int, nonce: bytes, data: bytes, aad: bytes
+) -> bytes:
+    return session.gcm.decrypt(handle, mechanism, nonce, data, aad)
 
 
 def _try(session: Session, handle: int, mechanism: int) -> None:

@@ -102,7 +102,10 @@ class Token:
             KeyNotFound: The key is not on the token.
             KmsError: As the token's answer is understood.
         """
-        session = self._take()
+        try:
+            session = self.pool.idle.pop()  # type: ignore[union-attr]
+        except (IndexError, AttributeError):
+            session = self._take()
         try:
             handle = session.handles.get(place) or session.find(place)
             result = action(session, handle, *arguments)
@@ -170,9 +173,6 @@ class Token:
         raise AssertionError
 
     def _take(self, *, writable: bool = False) -> Session:
-        if not writable:
-            with suppress(IndexError, AttributeError):
-                return self.pool.idle.pop()  # type: ignore[union-attr]
         while True:
             pool = self.pool
             try:

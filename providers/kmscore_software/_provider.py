@@ -57,6 +57,10 @@ if TYPE_CHECKING:
 
 TOKEN_BYTES: Final = 32
 
+# Looked up once: before Python 3.12, each look at a member of an enum is a call.
+_ENCRYPT: Final = Purpose.ENCRYPT
+_DECRYPT: Final = Purpose.DECRYPT
+
 
 class SoftwareProvider(
     Provider, RandomSource, RegisteredKeys, Symmetric, Asymmetric, Signer, KeyImporter
@@ -153,7 +157,7 @@ class SoftwareProvider(
 
     def encrypt(self, key_id: str, plaintext: bytes, context: EncryptionContext) -> bytes:
         """Encrypt under the key's current version, in the format of `kmscore.ciphertext`."""
-        record = self._usable(key_id, Purpose.ENCRYPT)
+        record = self._usable(key_id, _ENCRYPT)
         if record.next_rotation_at is not None and self.registry.rotation_due(record):
             record = self.registry.rotate(key_id, self.make_material, only_if_due=True)
         cipher, head = self._cipher(record, record.version)
@@ -168,12 +172,12 @@ class SoftwareProvider(
         parsed = parse(ciphertext)
         if key_id is None:
             try:
-                record = self._usable(parsed.key_id, Purpose.DECRYPT)
+                record = self._usable(parsed.key_id, _DECRYPT)
             except KeyNotFound as error:
                 # The id is part of a ciphertext that nobody has authenticated.
                 raise CiphertextInvalid from error
         else:
-            record = self._usable(key_id, Purpose.DECRYPT)
+            record = self._usable(key_id, _DECRYPT)
         if SUITE_OF.get(record.spec) is not parsed.suite or parsed.key_version > record.version:
             raise CiphertextInvalid
         cipher, _ = self._cipher(record, parsed.key_version)
