@@ -8,7 +8,15 @@ import pytest
 
 from kmscore import connect, envelope
 from kmscore.envelope import DataKeyCache
-from kmscore.errors import ConfigError, KeyNotFound, KeyStateError, KmsError, Unavailable
+from kmscore.envelope.whole import message_header
+from kmscore.errors import (
+    CiphertextInvalid,
+    ConfigError,
+    KeyNotFound,
+    KeyStateError,
+    KmsError,
+    Unavailable,
+)
 
 
 class Counting:
@@ -68,6 +76,8 @@ def test_contexts_suites_and_recipients_are_kept_apart(cloud, key, calls):
     ("bounds", "sizes", "made"),
     [
         ({"max_messages": 2}, [1, 1, 1, 1, 1], 3),
+        ({"max_bytes": 10}, [6, 4], 1),
+        ({"max_bytes": 10}, [10, 0], 1),
         ({"max_bytes": 10}, [6, 4, 1], 2),
         ({"max_bytes": 10}, [6, 5], 2),
         ({"max_bytes": 10}, [11, 11], 2),
@@ -94,6 +104,41 @@ def test_a_data_key_grows_old(key, calls, now):
     envelope.encrypt(b"x", key, cache=cache)
     envelope.decrypt(message, key, cache=cache)
     assert (calls.made, calls.opened) == (2, 2)
+
+
+def test_a_data_key_serves_for_five_minutes_unless_said_otherwise(key, calls, now):
+    """So long can a key be used that the provider has disabled."""
+    cache = DataKeyCache(monotonic=lambda: now[0])
+    for at, made in ((0.0, 1), (299.9, 1), (300.0, 2)):
+        now[0] = at
+        envelope.encrypt(b"x", key, cache=cache)
+        assert calls.made == made
+
+
+@pytest.mark.parametrize("max_bytes", [1, 100])
+def test_the_context_is_bound_with_a_cache_as_without(key, max_bytes):
+    """To data keys that are remembered, and to those that are made for one large message."""
+    cache = DataKeyCache(max_bytes=max_bytes)
+    message = envelope.encrypt(b"12", key, cache=cache, context={"a": "1"})
+    sealed = message_header(message).recipients[0].ciphertext
+    assert len(key.decrypt(sealed, context={"a": "1"})) == 32
+    for context in (None, {"a": "2"}):
+        with pytest.raises(CiphertextInvalid):
+            key.decrypt(sealed, context=context)
+    reading = DataKeyCache()
+    for opener in (cache, reading, reading):
+        assert envelope.decrypt(message, key, cache=opener, context={"a": "1"}) == b"12"
+        with pytest.raises(CiphertextInvalid):
+            envelope.decrypt(message, key, cache=opener, context={"a": "2"})
+
+
+def test_a_key_that_is_looked_up_anew_is_the_same_opener(cloud, key, calls):
+    """Who asks for the key before each message pays for one call all the same."""
+    cache = DataKeyCache()
+    message = envelope.encrypt(b"x", key)
+    for _ in range(3):
+        assert envelope.decrypt(message, cloud.key(key.key_id), cache=cache) == b"x"
+    assert calls.opened == 1
 
 
 def test_threads_wait_for_one_fetch(key, calls):
@@ -275,7 +320,7 @@ def test_old_data_keys_are_overwritten_when_another_is_fetched(key, now):
     cache = DataKeyCache(max_age=60, monotonic=lambda: now[0])
     envelope.encrypt(b"x", key, cache=cache)
     old = _remembered(cache)
-    now[0] = 61.0
+    now[0] = 60.0
     envelope.encrypt(b"x", key, cache=cache, context={"a": "b"})
     assert not any(old)
     assert len(cache) == 1
@@ -364,3 +409,11 @@ def test_senseless_bounds_are_refused(bounds):
     """A bound of zero is a mistake."""
     with pytest.raises(ConfigError):
         DataKeyCache(**bounds)
+
+
+def test_the_smallest_bounds_are_bounds(key, calls):
+    """One message of one byte, for less than a second."""
+    cache = DataKeyCache(max_age=0.5, max_messages=1, max_bytes=1, capacity=1)
+    for _ in range(2):
+        envelope.encrypt(b"x", key, cache=cache)
+    assert (calls.made, len(cache)) == (2, 1)

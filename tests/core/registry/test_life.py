@@ -28,6 +28,19 @@ CHANGES = {
     "set rotation": lambda keys, key_id: keys.registry.set_rotation(key_id, 30),
 }
 
+OPERATIONS = {
+    "enable": "enable_key",
+    "disable": "disable_key",
+    "archive": "archive_key",
+    "restore": "restore_key",
+    "schedule": "schedule_key_deletion",
+    "cancel": "cancel_key_deletion",
+    "rename": "set_alias",
+    "describe": "set_description",
+    "rotate": "rotate_key",
+    "set rotation": "set_rotation",
+}
+
 E, D, A, P = KeyState.ENABLED, KeyState.DISABLED, KeyState.ARCHIVED, KeyState.PENDING_DELETION
 ALLOWED = {
     "enable": {E: E, D: E},
@@ -76,6 +89,7 @@ def test_each_change_is_allowed_in_its_states_only(registry, keys, key_in, chang
         CHANGES[change](keys, key_id)
     assert refused.value.state == state
     assert refused.value.key == key_id
+    assert refused.value.operation == OPERATIONS[change]
     assert registry.find(key_id) == before
 
 
