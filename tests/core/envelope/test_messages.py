@@ -91,6 +91,19 @@ def test_a_message_arrives_byte_by_byte(key):
     assert plaintext == b"slowly"
 
 
+def test_a_piece_may_end_anywhere_near_the_end_of_a_frame(key):
+    """A frame comes out when its last byte has come, and not before."""
+    head, frames, end = _frames(key, frames=1)
+    message = head + frames[0] + end
+    for cut in (-1, 0, 1):
+        place = len(head) + len(frames[0]) + cut
+        decryptor = EnvelopeDecryptor(key)
+        first = decryptor.update(message[:place])
+        assert len(first) == (0 if cut < 0 else FRAME_BYTES)
+        rest = decryptor.update(message[place:]) + decryptor.finalize()
+        assert first + rest == bytes(FRAME_BYTES) + b"end"
+
+
 def test_two_messages_share_nothing(key):
     """Fresh data key, message id and message key each time."""
     one, two = (envelope.encrypt(b"same", key) for _ in range(2))

@@ -51,8 +51,9 @@ def test_a_wrong_token_is_refused(registry, keys):
         with pytest.raises(ImportTokenExpired, match="Fetch new import parameters") as told:
             registry.check_import(refused, token)
         assert told.value.key == refused
-        with pytest.raises(ImportTokenExpired):
+        with pytest.raises(ImportTokenExpired) as told:
             keys.send(refused, token=token)
+        assert told.value.key == refused
         assert state_of(registry, refused) == WAITS
 
 
@@ -120,8 +121,9 @@ def test_a_key_takes_material_while_it_waits_or_works(registry, keys):
             lambda: registry.check_import(key_id, b"token"),
             lambda: keys.send(key_id),
         ):
-            with pytest.raises(KeyStateError, match="first"):
+            with pytest.raises(KeyStateError, match="first") as refused:
                 step()
+            assert refused.value.operation == "import_key_material"
     registry.restore(key_id)
     registry.disable(key_id)
     registry.schedule_deletion(key_id, 7)
@@ -202,8 +204,9 @@ def test_material_of_archived_and_dying_keys_is_not_deleted(registry, keys):
     key_id = keys.imported()
     registry.disable(key_id)
     registry.schedule_deletion(key_id, 7)
-    with pytest.raises(KeyStateError):
+    with pytest.raises(KeyStateError) as refused:
         registry.delete_material(key_id)
+    assert refused.value.operation == "delete_key_material"
     registry.cancel_deletion(key_id)
     registry.archive(key_id)
     with pytest.raises(KeyStateError):
@@ -269,14 +272,16 @@ def test_material_ends_in_other_states_too(registry, keys, clock, state):
     assert state_of(registry, key_id) == WORKS
 
 
-def test_a_dying_key_whose_material_ends_stays_dying(registry, keys, clock):
+@pytest.mark.parametrize("swept", [True, False])
+def test_a_dying_key_whose_material_ends_stays_dying(registry, keys, clock, swept):
     """Cancelled, it waits for material: it has none that could be enabled."""
     key_id = keys.imported(valid_to=clock.now + HOUR)
     registry.disable(key_id)
     end = registry.schedule_deletion(key_id, 7)
     clock.now += HOUR
     assert state_of(registry, key_id) == (KeyState.PENDING_DELETION, 0)
-    registry.sweep()
+    if swept:
+        registry.sweep()
     assert state_of(registry, key_id) == (KeyState.PENDING_DELETION, 0)
     registry.cancel_deletion(key_id)
     assert state_of(registry, key_id) == WAITS

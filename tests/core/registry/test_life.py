@@ -93,11 +93,13 @@ def test_each_change_is_allowed_in_its_states_only(registry, keys, key_in, chang
     assert registry.find(key_id) == before
 
 
+@pytest.mark.parametrize("key_id", ["00000000-0000-4000-8000-000000000000", "db", "\ud800"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_no_change_without_a_key(keys, change):
-    """An unknown key id is KeyNotFound for every change."""
-    with pytest.raises(KeyNotFound, match="keys list"):
-        CHANGES[change](keys, "00000000-0000-4000-8000-000000000000")
+def test_no_change_without_a_key(keys, change, key_id):
+    """An unknown key id is KeyNotFound for every change, and so is what cannot be one."""
+    with pytest.raises(KeyNotFound, match="keys list") as refused:
+        CHANGES[change](keys, key_id)
+    assert refused.value.key == key_id
 
 
 @pytest.mark.parametrize("state", [E, D, A, P])
@@ -163,6 +165,7 @@ def test_a_generated_key_is_born_enabled_with_its_first_version(registry, keys, 
     record = registry.create(keys.new(alias="db", description="the database's"), keys.make)
     assert record == registry.find("db")
     assert (record.state, record.version, record.created_at) == (E, 1, clock.now)
+    assert record.description == "the database's"
     version = registry.version(record.key_id, 1)
     assert version.material == f"sealed {record.key_id} 1".encode()
     assert (version.public_key, version.created_at) == (b"public", clock.now)
@@ -314,7 +317,7 @@ def test_a_scheduled_key_is_gone_at_its_second(registry, clock, key_id, days):
 def test_waiting_times_that_are_refused(registry, key_id, days):
     """7 to 30 whole days."""
     registry.disable(key_id)
-    with pytest.raises(InvalidRequest, match="7 to 30"):
+    with pytest.raises(InvalidRequest, match=r"the waiting time is .* 7 to 30"):
         registry.schedule_deletion(key_id, days)
     assert registry.find(key_id).state is D
 
