@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmscore import envelope
-from kmscore.context import EncryptionContext
+from kmscore.context import EMPTY, EncryptionContext
 from kmscore.envelope import EnvelopeDecryptor, EnvelopeEncryptor
 from kmscore.envelope.ciphers import AesGcm
 from kmscore.envelope.frames import (
@@ -21,7 +21,8 @@ from kmscore.envelope.frames import (
     LAST_SEQUENCE,
     Body,
 )
-from kmscore.envelope.header import MAX_RECIPIENTS
+from kmscore.envelope.header import MAX_RECIPIENTS, EncryptedDataKey, write_header
+from kmscore.envelope.suites import AES_256_GCM
 from kmscore.envelope.trailer import Trailer
 from kmscore.envelope.whole import message_header
 from kmscore.errors import (
@@ -321,6 +322,68 @@ def test_a_header_that_never_ends_is_given_up(key):
         decryptor.update(head)
 
 
+@pytest.mark.parametrize(("size", "told"), [(65480, None), (65481, "too long")])
+def test_a_header_may_be_as_long_as_1_mib(key, size, told):
+    """The last field that is waited for ends at its last byte."""
+    head = b"\x02\x04\x78" + bytes(32) + b"\x00\x00\x00\x40"
+    head += (b"\xff\xff" + bytes(65535)) * 15
+    assert len(head) + 2 + 65480 == 1 << 20
+    decryptor = EnvelopeDecryptor(key)
+    if told is None:
+        assert decryptor.update(head + size.to_bytes(2)) == b""
+    else:
+        with pytest.raises(IntegrityError, match=told):
+            decryptor.update(head + size.to_bytes(2))
+
+
+def _head(recipients=1, content=2, frame_bytes=4096):
+    """A header as anybody could write it."""
+    each = b"\x00\x01a\x00\x01b\x00\x01c"
+    start = b"\x02\x04\x78" + bytes(32) + b"\x00\x00" + recipients.to_bytes(2)
+    body = bytes([content]) + frame_bytes.to_bytes(4)
+    return start + each * recipients + body + bytes(32 + 16)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"recipients": 64}, {"content": 1, "frame_bytes": 0}, {"frame_bytes": 1 << 26}]
+)
+def test_the_last_header_that_is_read(fields):
+    """64 recipients, no frames, or frames of 64 MiB."""
+    shown = envelope.inspect(_head(**fields))
+    assert len(shown["recipients"]) == fields.get("recipients", 1)
+    assert shown["frame_bytes"] == fields.get("frame_bytes", 4096)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"recipients": 0}, "names 0 recipients"),
+        ({"recipients": 65}, "names 65 recipients"),
+        ({"content": 2, "frame_bytes": 0}, "contradicts itself"),
+        ({"content": 1, "frame_bytes": 4096}, "contradicts itself"),
+        ({"content": 3, "frame_bytes": 4096}, "contradicts itself"),
+        ({"frame_bytes": (1 << 26) + 1}, "frames of 67108865 bytes"),
+    ],
+)
+def test_headers_that_nobody_should_write_are_refused(fields, told):
+    """Before any key is asked for."""
+    with pytest.raises(KmsError, match=told):
+        envelope.inspect(_head(**fields))
+
+
+def test_a_field_of_a_header_has_at_most_65535_bytes():
+    """A provider whose ciphertexts are longer cannot be a recipient."""
+
+    def written(size):
+        recipient = EncryptedDataKey("kmscore/cloud", b"id", b"c" * size)
+        return write_header(AES_256_GCM, bytes(32), EMPTY, (recipient,), 4096, bytes(32))
+
+    shown = envelope.inspect(written(65535) + bytes(16))
+    assert shown["recipients"][0]["key"] == "id"
+    with pytest.raises(LimitExceeded, match="65536 bytes"):
+        written(65536)
+
+
 @pytest.mark.parametrize("point", [None, "", "A", "AAAA", "{point}\n", "{point}!"])
 def test_a_signer_that_is_not_said_or_not_in_strict_base64_is_refused(key, point):
     """Whoever has the data key can write such a message, and it is a bad one all the same."""
@@ -573,8 +636,6 @@ def test_inspection_and_errors_show_no_secret(key):
 @given(st.binary(max_size=128), st.binary(max_size=300), st.binary(max_size=80))
 def test_keys_are_derived_with_hmac_as_python_knows_it(salt, secret, info):
     """Our few lines of RFC 2104, for every salt of at most a block."""
-    from kmscore.envelope.suites import AES_256_GCM
-
     extracted = hmac.digest(salt, secret, "sha512")
     expected = hmac.digest(extracted, info, "sha512"), hmac.digest(extracted, b"2", "sha512")
     assert AES_256_GCM.hkdf(salt, secret, info, b"2") == expected
