@@ -90,9 +90,20 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def registry(path, clock):
+def destroyed():
+    """What the provider was told to destroy: key ids and version numbers."""
+    told: list[tuple[str, int]] = []
+    return told
+
+
+@pytest.fixture
+def registry(path, clock, destroyed):
     """A registry on a new file."""
-    registry = Registry(SqliteStore(path), clock=clock)
+
+    def destroy(record, versions):
+        destroyed.extend((record.key_id, version.number) for version in versions)
+
+    registry = Registry(SqliteStore(path), clock=clock, destroy=destroy)
     yield registry
     registry.close()
 

@@ -334,16 +334,6 @@ def test_import_parameters_go_with_their_key(registry, keys, clock):
 # --- Material that lives elsewhere -----------------------------------------------------------
 
 
-@pytest.fixture
-def destroyed(registry):
-    """What a provider is told to destroy: key ids and version numbers."""
-    told: list[tuple[str, int]] = []
-    registry._destroy = lambda record, versions: told.extend(
-        (record.key_id, version.number) for version in versions
-    )
-    return told
-
-
 def test_the_provider_is_told_what_to_destroy(registry, keys, clock, destroyed):
     """Deleted material, expired material, and every version of a key at its end."""
     deleted = keys.imported()
