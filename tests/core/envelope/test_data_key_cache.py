@@ -247,6 +247,7 @@ def test_a_data_key_on_its_way_is_not_remembered_after_clearing(key, monkeypatch
     monkeypatch.setattr(type(key), "generate_data_key", slow)
     messages: list[bytes] = []
     with DataKeyCache() as cache:
+        cache.clear()  # not the first time
         thread = threading.Thread(
             target=lambda: messages.append(envelope.encrypt(b"x", key, cache=cache))
         )
