@@ -129,6 +129,17 @@ def test_a_recipient_that_cannot_is_passed_over(cloud, hsm, key, other):
         envelope.decrypt(message, cloud)
 
 
+def test_of_several_recipients_that_fail_the_last_is_told(cloud):
+    """As long as all of them were within reach."""
+    first, last = (cloud.create_key("AES_256") for _ in range(2))
+    message = envelope.encrypt(b"x", first, last)
+    first.disable()
+    last.disable()
+    with pytest.raises(KeyStateError) as caught:
+        envelope.decrypt(message, cloud)
+    assert caught.value.key == last.key_id
+
+
 def test_who_is_no_recipient_is_told_who_is(cloud, key, other):
     """With names, so that one knows whom to ask."""
     second = cloud.create_key("AES_256")
