@@ -25,9 +25,14 @@ def text_of(answer: Answer, field: str) -> str:
         InternalError: There is none; so for all functions below.
     """
     value = answer.get(field)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not is_whole(value):
         raise _lacking(field)
     return value
+
+
+def is_whole(text: str) -> bool:
+    """Whether text has no half characters (RFC 8259, section 8.2), which nobody could print."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def bytes_of(answer: Answer, field: str) -> bytes:

@@ -25,7 +25,7 @@ from urllib3.exceptions import NewConnectionError
 
 from kmscore.errors import KmsError, Throttled, Timeout, Unavailable
 from kmscore.spi import note_request_id
-from kmscore_tencent._errors import from_code
+from kmscore_tencent._errors import from_code, plain
 
 if TYPE_CHECKING:
     from kmscore_tencent._credentials import Credentials
@@ -174,7 +174,7 @@ class Client:
         if isinstance(failure, dict):
             fault = cast("dict[str, Any]", failure)
             raise from_code(str(fault.get("Code")), action, str(content.get("RequestId") or ""))
-        note_request_id(str(content.get("RequestId") or ""))
+        note_request_id(plain(str(content.get("RequestId") or "")))
         return content
 
     def _take(self) -> Any:

@@ -49,6 +49,7 @@ def _usage(action: str) -> KmsError:
 
 
 _CLOCK: Final = "Set this machine's clock: requests more than 5 minutes off are refused"
+_MOST_CHARACTERS: Final = 128
 _BUSY: Final = "The service limits requests per second and account"
 
 CODES: Final[dict[str, Make]] = {
@@ -225,9 +226,14 @@ def from_code(code: str, action: str, request_id: str) -> KmsError:
         family = code.partition(".")[0]
         make = CODES[family] if family in FAMILIES else _unknown
     error = make(action)
-    error.code = code
-    error.request_id = request_id
+    error.code = plain(code)
+    error.request_id = plain(request_id)
     return error
+
+
+def plain(text: str) -> str:
+    """A code or an id that a service sent, fit for messages and logs, whoever that was."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_MOST_CHARACTERS])
 
 
 def _unknown(_action: str) -> KmsError:

@@ -21,6 +21,7 @@ from kmscore.algorithms import (
 from kmscore.capabilities import Capabilities, Feature, KeyKind, Limits
 from kmscore.errors import InternalError
 from kmscore.spi import KeyInfo
+from kmscore_tencent._answers import is_whole
 
 KEY_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 """Ids of keys are UUIDs."""
@@ -99,6 +100,15 @@ def capabilities(edition: str, notes: Mapping[str, str]) -> Capabilities:
     )
 
 
+def _text(metadata: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    value = metadata.get(name)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, str) or not is_whole(value):
+        raise TypeError(name)
+    return value
+
+
 def key_info(metadata: Mapping[str, Any]) -> KeyInfo:
     """What ``KeyMetadata`` says, in kmscore's words.
 
@@ -117,18 +127,18 @@ def key_info(metadata: Mapping[str, Any]) -> KeyInfo:
         state = STATES[metadata["KeyState"]]
         rotates = bool(metadata.get("KeyRotationEnabled"))
         return KeyInfo(
-            key_id=metadata["KeyId"],
+            key_id=_text(metadata, "KeyId"),
             spec=kind[0],
             usage=kind[1],
             state=state,
             origin=Origin.EXTERNAL if metadata.get("Origin") == "EXTERNAL" else Origin.GENERATED,
-            alias=metadata.get("Alias") or None,
+            alias=_text(metadata, "Alias", "") or None,
             created_at=_time(metadata["CreateTime"]),
-            description=metadata.get("Description") or "",
+            description=_text(metadata, "Description", ""),
             version=0 if state is KeyState.PENDING_IMPORT else 1,
             deletion_at=_optional_time(metadata, "DeletionDate"),
             valid_to=_optional_time(metadata, "ValidTo"),
-            rotation_days=(metadata.get("RotateDays") or YEAR) if rotates else None,
+            rotation_days=int(metadata.get("RotateDays") or YEAR) if rotates else None,
             rotated_at=_optional_time(metadata, "LastRotateTime"),
             # The service names a time even where no rotation is on.
             next_rotation_at=_optional_time(metadata, "NextRotateTime") if rotates else None,
@@ -148,7 +158,7 @@ def key_info(metadata: Mapping[str, Any]) -> KeyInfo:
 def is_known(metadata: Mapping[str, Any]) -> bool:
     """Whether kmscore has words for a key: others are left out of listings."""
     usage = metadata.get("KeyUsage")
-    return usage == "ENCRYPT_DECRYPT" or usage in _KINDS
+    return usage == "ENCRYPT_DECRYPT" or (isinstance(usage, str) and usage in _KINDS)
 
 
 def _time(seconds: Any) -> datetime:

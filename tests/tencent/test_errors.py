@@ -119,6 +119,15 @@ def test_an_unknown_code_is_an_internal_error_that_names_it(service, kms, say, c
     assert say.REQUEST_ID in str(failure.value)
 
 
+def test_what_a_service_calls_its_error_can_be_printed(service, kms, say):
+    """Whatever a broken or hostile one puts there: no half characters, no escapes, no novels."""
+    service.prepare(say.error("Odd\ud800\x1b[2J" + "x" * 10_000))
+    with pytest.raises(errors.InternalError) as failure:
+        kms.generate_random(3)
+    assert failure.value.code.startswith("Odd??[2Jxxx")
+    assert len(str(failure.value).encode()) < 500
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [

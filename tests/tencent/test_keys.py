@@ -216,6 +216,8 @@ def test_a_cursor_of_somebody_else_is_refused(kms, cursor):
     [
         *({}, {"KeyUsage": "Brand_New"}, {"KeyUsage": []}, {"KeyState": "Odd"}),
         *({"CreateTime": "soon"}, {"CreateTime": 1e300}, {"KeyState": None}),
+        *({"KeyId": 5}, {"KeyId": None}, {"KeyId": "\ud800"}, {"Alias": []}, {"Description": 5}),
+        {"KeyRotationEnabled": True, "RotateDays": "soon"},
     ],
 )
 def test_a_description_that_cannot_be_understood_is_told(service, kms, say, metadata):
@@ -223,6 +225,14 @@ def test_a_description_that_cannot_be_understood_is_told(service, kms, say, meta
     service.prepare(say.answer(KeyMetadata=say.metadata(**metadata) if metadata else {}))
     with pytest.raises(InternalError, match="not known"):
         kms.key(say.KEY_ID)
+
+
+def test_a_usage_that_is_no_word_is_left_out_of_a_listing(service, kms, say):
+    """As usages are that are not known."""
+    usages: list[object] = [[], {}, None, 5]
+    entries = [say.metadata(KeyUsage=usage) for usage in usages]
+    service.prepare(say.answer(KeyMetadatas=entries, TotalCount=4))
+    assert list(kms.keys()) == []
 
 
 @pytest.mark.parametrize("answer", [{}, {"Plaintext": 5}, {"Plaintext": "é"}, {"Plaintext": "a"}])
