@@ -255,8 +255,8 @@ def inspect(session: Session, source: str | None, sources: tuple[str, ...]) -> i
 
     SOURCES are files, folders (all that ends in .kms) and patterns.
     """
-    from kmscore.envelope.files import inspect_file, read_header_of
-    from kmscore.envelope.header import MAX_HEADER_BYTES
+    from kmscore.envelope.files import inspect_file
+    from kmscore.envelope.header import MAX_HEADER_BYTES, read_header_of
     from kmscore.envelope.whole import describe
 
     plan = _plan(sources, source, None, only_encrypted, in_place=True)

@@ -9,9 +9,9 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from copy import copy
-from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Final, Self
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final, Self, TypeVarTuple, Unpack
 
 from kmscore.envelope.recipients import Materials, Opener, Source, make_materials, open_materials
 from kmscore.errors import ConfigError, KmsError
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from kmscore.context import EncryptionContext
-    from kmscore.envelope.header import EncryptedDataKey
+    from kmscore.envelope.header import EncryptedDataKey, Header
     from kmscore.envelope.suites import Suite
+
+Arguments = TypeVarTuple("Arguments")
 
 MAX_MESSAGES: Final = 1 << 20
 MAX_BYTES: Final = 1 << 40
 """Most that one data key encrypts; each message has a key of its own derived from it."""
+
+_IDENTITY: Final = attrgetter("identity")
 
 
 class _Entry:
@@ -39,6 +43,14 @@ class _Entry:
         self.ends = ends
         self.messages = 0
         self.bytes = 0
+
+    def derive(
+        self, suite: Suite, message_id: bytes
+    ) -> tuple[bytes, bytes, tuple[EncryptedDataKey, ...]]:
+        """Message key, commitment and recipients of one message."""
+        materials = self.materials
+        key, commitment = suite.derive(materials.data_key, message_id)
+        return key, commitment, materials.recipients
 
 
 class _Fetch:
@@ -107,34 +119,31 @@ class DataKeyCache(Source):
         self._fetches: dict[Hashable, _Fetch] = {}
         self._cleared = 0
 
-    def make(
-        self, keys: Sequence[Key], context: EncryptionContext, suite: Suite, size: int | None
-    ) -> Materials:
-        """A data key for writing, remembered or fresh; the copy is the caller's to wipe.
+    def begin(
+        self,
+        keys: Sequence[Key],
+        context: EncryptionContext,
+        suite: Suite,
+        size: int | None,
+        message_id: bytes,
+    ) -> tuple[bytes, bytes, tuple[EncryptedDataKey, ...]]:
+        """From a data key that is remembered or fresh.
 
         A message of unknown size gets a fresh one: its bytes could not be counted.
         """
         if size is None or size > self._max_bytes:
-            return make_materials(keys, context)
-        names = tuple([key.identity for key in keys])
-        data_key, lent = self._lend(
-            (names, suite.number, context.items), size, partial(make_materials, keys, context)
-        )
-        return Materials(data_key, lent.recipients)
+            return super().begin(keys, context, suite, size, message_id)
+        place = (tuple(map(_IDENTITY, keys)), suite.number, context.items)
+        return self._derive(place, size, suite, message_id, make_materials, keys, context)
 
-    def open(
-        self,
-        recipients: Sequence[EncryptedDataKey],
-        openers: Sequence[Opener],
-        context: EncryptionContext,
-    ) -> bytearray:
-        """A data key for reading, remembered or fetched; the copy is the caller's to wipe."""
-        known = tuple(recipients)
-
+    def resume(self, header: Header, openers: Sequence[Opener]) -> tuple[bytes, bytes]:
+        """From a data key that is remembered or fetched."""
         # Reading has no bounds but age: whoever sends messages could wear a data key out.
-        names = tuple([_name(opener) for opener in openers])
-        fetch = partial(_open, known, openers, context)
-        return self._lend((known, names, context.items), None, fetch)[0]
+        place = (header.recipients, tuple(map(_name, openers)), header.context.items)
+        key, commitment, _ = self._derive(
+            place, None, header.suite, header.message_id, _open, header, openers
+        )
+        return key, commitment
 
     def clear(self) -> None:
         """Forget and overwrite every data key; those on their way are not remembered either."""
@@ -161,17 +170,26 @@ class DataKeyCache(Source):
     def __repr__(self) -> str:
         return f"<DataKeyCache with {len(self)} data keys>"
 
-    def _lend(
-        self, place: Hashable, size: int | None, fetch: Callable[[], Materials]
-    ) -> tuple[bytearray, Materials]:
-        """A copy of a data key, since it may be wiped while it is used, and what it belongs to."""
+    def _derive(
+        self,
+        place: Hashable,
+        size: int | None,
+        suite: Suite,
+        message_id: bytes,
+        fetch: Callable[[Unpack[Arguments]], Materials],
+        *arguments: *Arguments,
+    ) -> tuple[bytes, bytes, tuple[EncryptedDataKey, ...]]:
+        """Message key, commitment and recipients, by the data key at that place.
+
+        The lock is held meanwhile: it is not wiped while it is used, and need not be copied.
+        """
         while True:
             with self._lock:
                 entry = self._entries.get(place)
                 if entry is not None:
                     if self._serves(entry, size):
                         self._entries.move_to_end(place)
-                        return bytearray(entry.materials.data_key), entry.materials
+                        return entry.derive(suite, message_id)
                     self._forget(place)
                 others = self._fetches.get(place)
                 if others is None:
@@ -182,14 +200,17 @@ class DataKeyCache(Source):
             if others.failure is not None:
                 raise copy(others.failure) from others.failure
         try:
-            entry = _Entry(fetch(), self._monotonic() + self._max_age)
+            entry = _Entry(fetch(*arguments), self._monotonic() + self._max_age)
             with self._lock:
                 if cleared != self._cleared:
-                    return entry.materials.data_key, entry.materials
+                    try:
+                        return entry.derive(suite, message_id)
+                    finally:
+                        entry.materials.wipe()
                 self._make_room()
                 self._entries[place] = entry
                 self._serves(entry, size)  # and counts; it was fetched for this message
-                return bytearray(entry.materials.data_key), entry.materials
+                return entry.derive(suite, message_id)
         except KmsError as error:
             if error.retryable:
                 mine.failure = error
@@ -232,12 +253,9 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _open(
-    recipients: tuple[EncryptedDataKey, ...],
-    openers: Sequence[Opener],
-    context: EncryptionContext,
-) -> Materials:
-    return Materials(open_materials(recipients, openers, context), recipients)
+def _open(header: Header, openers: Sequence[Opener]) -> Materials:
+    data_key = open_materials(header.recipients, openers, header.context)
+    return Materials(data_key, header.recipients)
 
 
 def _name(opener: Opener) -> Hashable:

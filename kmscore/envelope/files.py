@@ -14,10 +14,17 @@ from io import FileIO
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmscore.context import EncryptionContext
-from kmscore.envelope.header import MAX_HEADER_BYTES, Header, Incomplete, cut_off, read_header
+from kmscore.envelope.header import (
+    MAX_HEADER_BYTES,
+    Header,
+    Incomplete,
+    cut_off,
+    read_header,
+    read_header_of,
+)
 from kmscore.envelope.message import begin, open_header
 from kmscore.envelope.output import Batch, Draft, drafted, shown
-from kmscore.envelope.recipients import Opener, Source, source_of
+from kmscore.envelope.recipients import Opener, Source
 from kmscore.envelope.streams import decrypt_stream, encrypt_stream, rewrap_stream
 from kmscore.envelope.suites import AES_256_GCM, Suite, suite_named
 from kmscore.envelope.units import THREADS, Progress, open_file, seal_file
@@ -75,8 +82,7 @@ def encrypt_file(
                     reader, writer, *keys, context=checked, suite=chosen, progress=progress
                 )
             return
-        materials = source_of(cache).make(keys, checked, chosen, given.size)
-        header, body = begin(materials, checked, chosen)
+        header, body = begin(keys, checked, chosen, given.size, cache)
         seal_file(
             given.handle,
             draft.handle,
@@ -128,7 +134,7 @@ def decrypt_file(
                     reader, writer, *openers, context=checked, cache=cache, progress=progress
                 )
             return
-        body = open_header(header, source_of(cache), openers, checked)
+        body = open_header(header, openers, checked, cache)
         open_file(
             given.handle,
             draft.handle,
@@ -188,18 +194,6 @@ def inspect_file(source: Name) -> Header:
             return _read_header(handle)
         with _reader(handle) as reader:
             return read_header_of(reader.read(MAX_HEADER_BYTES))
-
-
-def read_header_of(message: bytes) -> Header:
-    """The header at the start of a message, of which there is no more than that.
-
-    Raises:
-        IntegrityError: It is no message, or cut off.
-    """
-    try:
-        return read_header(message)
-    except Incomplete:
-        raise cut_off() from None
 
 
 class _Given(NamedTuple):

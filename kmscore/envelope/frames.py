@@ -29,6 +29,12 @@ _REGULAR: Final = b"AWSKMSEncryptionClient Frame"
 _FINAL: Final = b"AWSKMSEncryptionClient Final Frame"
 _SINGLE: Final = b"AWSKMSEncryptionClient Single Block"
 
+_ONE: Final = b"\x00\x00\x00\x01"
+_ONLY_IV: Final = b"\x00\x00\x00\x00\x00\x00\x00\x00" + _ONE
+_ONLY_PREFIX: Final = END + _ONE + _ONLY_IV
+_ONLY_AAD: Final = _FINAL + _ONE
+"""What a final frame begins with that is the first as well: most messages have no other."""
+
 
 class Body:
     """Seals or opens the frames of one message. Usable from several threads.
@@ -96,6 +102,12 @@ class Body:
         sealed = self._cipher.seal(iv, plaintext, aad)
         return END + number + iv + size.to_bytes(4) + sealed
 
+    def seal_only(self, plaintext: memoryview | bytes) -> bytes:
+        """Seal a body of one frame, of 0 to frame size bytes."""
+        size = len(plaintext)
+        aad = self._message_id + _ONLY_AAD + size.to_bytes(8)
+        return _ONLY_PREFIX + size.to_bytes(4) + self._cipher.seal(_ONLY_IV, plaintext, aad)
+
     def open(self, first: int, sealed: memoryview, out: memoryview) -> int:
         """Open whole regular frames, in order.
 
@@ -160,11 +172,15 @@ class Body:
         Raises:
             IntegrityError: It is cut off, goes on after that frame, or was altered.
         """
-        try:
+        size = len(sealed) - FINAL_OVERHEAD
+        if size < 0 or sealed[:FINAL_PREFIX_BYTES] != _ONLY_PREFIX + size.to_bytes(4):
+            self.layout(sealed)  # says what is missing
             return self.open_final(1, sealed)
-        except IntegrityError:
-            self.layout(sealed)  # it says more exactly what is missing
-            raise
+        aad = self._message_id + _ONLY_AAD + size.to_bytes(8)
+        try:
+            return self._cipher.open(_ONLY_IV, sealed[FINAL_PREFIX_BYTES:], aad)
+        except IntegrityError as error:
+            raise _final_altered() from error
 
     def regular_frames(self, sealed: memoryview) -> int:
         """How many regular frames there are before the end of the data or the final one."""
@@ -191,7 +207,7 @@ class Body:
         try:
             return self._cipher.open(iv, sealed[FINAL_PREFIX_BYTES:], aad)
         except IntegrityError as error:
-            raise IntegrityError("the final frame of the message was altered") from error
+            raise _final_altered() from error
 
 
 def open_single(cipher: FrameCipher, message_id: bytes, sealed: bytes) -> bytes:
@@ -224,6 +240,10 @@ def final_size(prefix: memoryview | bytes, sequence: int, frame_bytes: int) -> i
     if size > frame_bytes:
         raise IntegrityError("the final frame of the message is longer than the others")
     return size
+
+
+def _final_altered() -> IntegrityError:
+    return IntegrityError("the final frame of the message was altered")
 
 
 def _check_sequence(sequence: int) -> None:

@@ -58,7 +58,7 @@ class EncryptedDataKey(NamedTuple):
     ciphertext: bytes
 
 
-class Header(NamedTuple):
+class Header:
     """What stands before the body; all of it is public, and authenticated by the message key.
 
     Attributes:
@@ -72,14 +72,36 @@ class Header(NamedTuple):
         tag: Its tag, which follows it.
     """
 
-    suite: Suite
-    message_id: bytes
-    context: EncryptionContext
-    recipients: tuple[EncryptedDataKey, ...]
-    frame_bytes: int
-    commitment: bytes
-    raw: bytes
-    tag: bytes
+    __slots__ = (
+        "commitment",
+        "context",
+        "frame_bytes",
+        "message_id",
+        "raw",
+        "recipients",
+        "suite",
+        "tag",
+    )
+
+    def __init__(
+        self,
+        suite: Suite,
+        message_id: bytes,
+        context: EncryptionContext,
+        recipients: tuple[EncryptedDataKey, ...],
+        frame_bytes: int,
+        commitment: bytes,
+        raw: bytes,
+        tag: bytes,
+    ) -> None:
+        self.suite = suite
+        self.message_id = message_id
+        self.context = context
+        self.recipients = recipients
+        self.frame_bytes = frame_bytes
+        self.commitment = commitment
+        self.raw = raw
+        self.tag = tag
 
     @property
     def size(self) -> int:
@@ -101,26 +123,26 @@ def write_header(
         InvalidRequest: No recipient, or a context key begins with ``aws-crypto-``.
         LimitExceeded: Too many recipients, or a field too long for the format.
     """
-    return b"".join(
-        (
-            b"\x02",
-            suite.number.to_bytes(2),
-            message_id,
-            context_bytes(context),
-            _recipients_bytes(recipients),
-            b"\x02",
-            frame_bytes.to_bytes(4),
-            commitment,
-        )
-    )
+    middle = _middle(context.items, recipients, frame_bytes)
+    return b"\x02" + suite.number.to_bytes(2) + message_id + middle + commitment
 
 
 @lru_cache(maxsize=64)  # many messages have the context and the data key of the one before
-def context_bytes(context: EncryptionContext) -> bytes:
+def _middle(
+    context: tuple[tuple[str, str], ...],
+    recipients: tuple[EncryptedDataKey, ...],
+    frame_bytes: int,
+) -> bytes:
+    """What stands between the message id and the commitment."""
+    fields = _context_bytes(context) + _recipients_bytes(recipients)
+    return fields + FRAMED.to_bytes(1) + frame_bytes.to_bytes(4)
+
+
+def _context_bytes(context: tuple[tuple[str, str], ...]) -> bytes:
     """The context as the header carries it: its length, then the pairs sorted by UTF-8 bytes."""
     if not context:
         return b"\x00\x00"
-    pairs = sorted((key.encode(), value.encode()) for key, value in context.items)
+    pairs = sorted((key.encode(), value.encode()) for key, value in context)
     if any(key.startswith(RESERVED_PREFIX.encode()) for key, _ in pairs):
         raise InvalidRequest(
             f"context keys that begin with {RESERVED_PREFIX!r} are reserved",
@@ -130,7 +152,6 @@ def context_bytes(context: EncryptionContext) -> bytes:
     return _sized(body)
 
 
-@lru_cache(maxsize=64)
 def _recipients_bytes(recipients: tuple[EncryptedDataKey, ...]) -> bytes:
     if not recipients:
         raise InvalidRequest("an envelope needs at least one recipient")
@@ -163,13 +184,17 @@ def header_tag(cipher: FrameCipher, raw: bytes) -> bytes:
     return cipher.seal(_ZERO_IV, b"", raw)
 
 
-def authenticate(header: Header, data_key: bytes | bytearray) -> FrameCipher:
+def authenticate(header: Header, key: bytes, commitment: bytes) -> FrameCipher:
     """The cipher of a message, after its commitment and its header's tag are checked.
+
+    Args:
+        header: The header.
+        key: The message key that its data key gives.
+        commitment: The commitment to that key.
 
     Raises:
         IntegrityError: The data key is not the one of this message, or the header was altered.
     """
-    key, commitment = header.suite.derive(data_key, header.message_id)
     if not hmac.compare_digest(commitment, header.commitment):
         raise IntegrityError("the message was altered, or belongs to another data key")
     cipher = header.suite.cipher(key)
@@ -251,13 +276,13 @@ def read_header(message: bytes) -> Header:
         end = _MIDDLE + len(known.middle)
         size = end + COMMITMENT_BYTES
         if message.startswith(known.middle, _MIDDLE) and len(message) >= size + TAG_BYTES:
-            suite, _, context, recipients, frame_bytes, _, _, _ = known.header
+            shared = known.header
             return Header(
-                suite,
+                shared.suite,
                 message[_ID:_MIDDLE],
-                context,
-                recipients,
-                frame_bytes,
+                shared.context,
+                shared.recipients,
+                shared.frame_bytes,
                 message[end:size],
                 message[:size],
                 message[size : size + TAG_BYTES],
@@ -266,6 +291,18 @@ def read_header(message: bytes) -> Header:
     raw = header.raw
     _last.known = _Known(raw[:_ID], raw[_MIDDLE:-COMMITMENT_BYTES], header)
     return header
+
+
+def read_header_of(message: bytes) -> Header:
+    """The header at the start of a message, of which there is no more than that.
+
+    Raises:
+        IntegrityError: It is no message, or cut off.
+    """
+    try:
+        return read_header(message)
+    except Incomplete:
+        raise cut_off() from None
 
 
 def _read_header(fields: _Fields) -> Header:
@@ -327,7 +364,7 @@ class _Last:
 _last: Final = _Last()
 
 
-@lru_cache(maxsize=64)  # as for `context_bytes`; a context is at most 64 KiB, and public
+@lru_cache(maxsize=64)  # as for `_middle`; a context is at most 64 KiB, and public
 def _read_context(data: bytes) -> EncryptionContext:
     if not data:
         return EMPTY

@@ -30,7 +30,7 @@ from kmscore.envelope.header import (
     read_header,
     write_header,
 )
-from kmscore.envelope.recipients import Materials, Opener, Source, source_of
+from kmscore.envelope.recipients import Opener, Source, source_of
 from kmscore.envelope.suites import AES_256_GCM, IV_BYTES, MESSAGE_ID_BYTES, Suite, suite_named
 from kmscore.errors import CiphertextInvalid, IntegrityError, InvalidRequest, LimitExceeded
 
@@ -41,43 +41,45 @@ if TYPE_CHECKING:
 
 
 def begin(
-    materials: Materials,
+    keys: Sequence[Key],
     context: EncryptionContext,
-    suite: Suite = AES_256_GCM,
-    frame_bytes: int = FRAME_BYTES,
+    suite: Suite,
+    size: int | None,
+    cache: Source | None,
 ) -> tuple[bytes, Body]:
     """Begin a message under a fresh message id.
 
     Args:
-        materials: Data key and recipients; the data key is wiped.
+        keys: Who can open it.
         context: The encryption context.
         suite: How the body is encrypted.
-        frame_bytes: Content of every frame but the last.
+        size: Bytes of plaintext, or None when that is unknown.
+        cache: Where the data key comes from.
 
     Returns:
         The header with its tag, and what seals the frames.
     """
     message_id = os.urandom(MESSAGE_ID_BYTES)
-    key, commitment = suite.derive(materials.data_key, message_id)
-    materials.wipe()
+    source = source_of(cache)
+    key, commitment, recipients = source.begin(keys, context, suite, size, message_id)
     cipher = suite.cipher(key)
-    raw = write_header(suite, message_id, context, materials.recipients, frame_bytes, commitment)
-    return raw + header_tag(cipher, raw), Body(cipher, message_id, frame_bytes)
+    raw = write_header(suite, message_id, context, recipients, FRAME_BYTES, commitment)
+    return raw + header_tag(cipher, raw), Body(cipher, message_id, FRAME_BYTES)
 
 
 def open_header(
     header: Header,
-    source: Source,
     openers: Sequence[Opener],
     expected: EncryptionContext,
+    cache: Source | None,
 ) -> Body:
     """Authenticate a header, and get what opens the frames.
 
     Args:
         header: The header.
-        source: Where data keys come from.
         openers: Keys, or providers with all their keys.
         expected: The context that the message must have, reserved keys aside.
+        cache: Where the data key comes from.
 
     Raises:
         CiphertextInvalid: The context is another one.
@@ -91,11 +93,8 @@ def open_header(
             raise CiphertextInvalid
         if not header.suite.signed and PUBLIC_KEY in dict(found):
             raise IntegrityError("the message names a signer, and its suite has no signature")
-    data_key = source.open(header.recipients, openers, header.context)
-    try:
-        cipher = authenticate(header, data_key)
-    finally:
-        data_key[:] = bytes(len(data_key))
+    key, commitment = source_of(cache).resume(header, openers)
+    cipher = authenticate(header, key, commitment)
     return Body(cipher, header.message_id, header.frame_bytes)
 
 
@@ -124,12 +123,10 @@ class EnvelopeEncryptor:
         size: int | None = None,
         cache: Source | None = None,
     ) -> None:
-        chosen = suite_named(suite)
         checked = EncryptionContext.of(context)
         if size is not None and size < 0:
             raise InvalidRequest(f"a message of {size} bytes")
-        materials = source_of(cache).make(keys, checked, chosen, size)
-        self._header, self._body = begin(materials, checked, chosen)
+        self._header, self._body = begin(keys, checked, suite_named(suite), size, cache)
         self._held = bytearray()
         self._next = 1
         self._left = size
@@ -202,7 +199,7 @@ class EnvelopeDecryptor:
     ) -> None:
         self._openers = openers
         self._expected = EncryptionContext.of(context)
-        self._source = source_of(cache)
+        self._cache = cache
         self._held = bytearray()
         self._wanted = 1
         self._next = 1
@@ -270,7 +267,7 @@ class EnvelopeDecryptor:
             self._wanted = missing.needed
             return False
         self.header = header
-        self._body = open_header(header, self._source, self._openers, self._expected)
+        self._body = open_header(header, self._openers, self._expected, self._cache)
         if header.suite.signed:
             from kmscore.envelope.trailer import Trailer
 

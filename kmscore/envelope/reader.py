@@ -11,7 +11,7 @@ from kmscore.context import EncryptionContext
 from kmscore.envelope.frames import FINAL_OVERHEAD, FINAL_PREFIX_BYTES
 from kmscore.envelope.header import Header, Incomplete, cut_off, read_header
 from kmscore.envelope.message import open_header
-from kmscore.envelope.recipients import Opener, Source, source_of
+from kmscore.envelope.recipients import Opener, Source
 from kmscore.envelope.units import check_end, layout
 from kmscore.errors import Unsupported
 
@@ -58,7 +58,7 @@ class EnvelopeReader(io.RawIOBase):
                 hint="Read it as a whole, with kmscore.envelope.decrypt",
             )
         expected = EncryptionContext.of(context)
-        self._body = open_header(header, source_of(cache), openers, expected)
+        self._body = open_header(header, openers, expected, cache)
         self._start = header.size
         self._regular, self._final = layout(file.seek(0, os.SEEK_END) - self._start, self._body)
         self._size = self._regular * self._body.frame_bytes + self._final

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from kmscore.client import Kms
 from kmscore.envelope.header import MAX_RECIPIENTS, EncryptedDataKey
@@ -20,6 +20,7 @@ from kmscore.uri import parse_reference
 
 if TYPE_CHECKING:
     from kmscore.context import EncryptionContext
+    from kmscore.envelope.header import Header
 
 PREFIX: Final = "kmscore/"
 """Provider ids in messages are this and the configured name of the provider."""
@@ -28,7 +29,7 @@ Opener = Key | Kms
 """What may open a message: one key, or all keys of a provider."""
 
 
-class Materials(NamedTuple):
+class Materials:
     """A data key, and what opens it again.
 
     Attributes:
@@ -36,8 +37,11 @@ class Materials(NamedTuple):
         recipients: The data key under each recipient's key.
     """
 
-    data_key: bytearray
-    recipients: tuple[EncryptedDataKey, ...]
+    __slots__ = ("data_key", "recipients")
+
+    def __init__(self, data_key: bytearray, recipients: tuple[EncryptedDataKey, ...]) -> None:
+        self.data_key = data_key
+        self.recipients = recipients
 
     def __repr__(self) -> str:
         return f"<Materials for {len(self.recipients)} recipients>"
@@ -48,13 +52,13 @@ class Materials(NamedTuple):
 
 
 class Source:
-    """Where data keys come from: each time from a provider. `DataKeyCache` remembers them."""
+    """Where data keys come from: each time from a provider. `DataKeyCache` remembers them.
 
-    def make(
-        self, keys: Sequence[Key], context: EncryptionContext, suite: Suite, size: int | None
-    ) -> Materials:
-        """A data key for a message of that many bytes, or of unknown size."""
-        del suite, size
+    What it gives out is derived from them; they themselves stay here, and are wiped.
+    """
+
+    def make(self, keys: Sequence[Key], context: EncryptionContext) -> Materials:
+        """A fresh data key."""
         return make_materials(keys, context)
 
     def open(
@@ -65,6 +69,42 @@ class Source:
     ) -> bytearray:
         """The data key of a message."""
         return open_materials(recipients, openers, context)
+
+    def begin(
+        self,
+        keys: Sequence[Key],
+        context: EncryptionContext,
+        suite: Suite,
+        size: int | None,
+        message_id: bytes,
+    ) -> tuple[bytes, bytes, tuple[EncryptedDataKey, ...]]:
+        """What a new message begins with.
+
+        Args:
+            keys: Who can open it.
+            context: Bound to the data key.
+            suite: How keys are derived.
+            size: Bytes of plaintext, or None when that is unknown.
+            message_id: A fresh one.
+
+        Returns:
+            The message key, the commitment to it, and the recipients.
+        """
+        del size
+        materials = self.make(keys, context)
+        try:
+            key, commitment = suite.derive(materials.data_key, message_id)
+        finally:
+            materials.wipe()
+        return key, commitment, materials.recipients
+
+    def resume(self, header: Header, openers: Sequence[Opener]) -> tuple[bytes, bytes]:
+        """The message key of a message, and the commitment that it must have."""
+        data_key = self.open(header.recipients, openers, header.context)
+        try:
+            return header.suite.derive(data_key, header.message_id)
+        finally:
+            data_key[:] = bytes(len(data_key))
 
 
 def source_of(source: Source | None) -> Source:

@@ -15,7 +15,7 @@ from kmscore.envelope.frames import (
 )
 from kmscore.envelope.header import Header, Incomplete, cut_off, read_header
 from kmscore.envelope.message import EnvelopeDecryptor, begin, open_header
-from kmscore.envelope.recipients import Opener, Source, source_of
+from kmscore.envelope.recipients import Opener, Source
 from kmscore.envelope.suites import AES_256_GCM, Suite, suite_named
 from kmscore.envelope.units import UNIT_BYTES, Progress
 from kmscore.errors import IntegrityError, InvalidRequest
@@ -96,7 +96,7 @@ def decrypt_stream(
     """
     opening = Opening(reader, progress)
     opening.read_header()
-    opening.run(writer, openers, EncryptionContext.of(context), source_of(cache))
+    opening.run(writer, openers, EncryptionContext.of(context), cache)
 
 
 def rewrap_stream(
@@ -122,7 +122,7 @@ def rewrap_stream(
     opening = Opening(reader, progress)
     suite = opening.read_header().suite.written
     sealing = _Later(lambda: Sealing(writer, keys, checked, suite))
-    opening.run(sealing, openers, checked, Source())
+    opening.run(sealing, openers, checked, None)
     sealing.get().finish()
 
 
@@ -132,8 +132,7 @@ class Sealing:
     def __init__(
         self, writer: Writer, keys: Sequence[Key], context: EncryptionContext, suite: Suite
     ) -> None:
-        materials = source_of(None).make(keys, context, suite, None)
-        header, self._body = begin(materials, context, suite)
+        header, self._body = begin(keys, context, suite, None, None)
         self._writer = writer
         # One frame more than a unit: the last one is kept, for it may turn out to be the final one.
         frames = max(1, UNIT_BYTES // self._body.frame_bytes) + 1
@@ -230,14 +229,14 @@ class Opening:
         writer: Writer,
         openers: Sequence[Opener],
         expected: EncryptionContext,
-        source: Source,
+        cache: Source | None,
     ) -> None:
         """Write the plaintext of the frames as they are authenticated."""
         header = self._header or self.read_header()
         if header.suite.signed or not header.frame_bytes:
-            self._in_pieces(writer, openers, expected, source)
+            self._in_pieces(writer, openers, expected, cache)
             return
-        body = open_header(header, source, openers, expected)
+        body = open_header(header, openers, expected, cache)
         self._in_units(writer, body)
 
     def _more(self, size: int) -> bytes:
@@ -294,10 +293,10 @@ class Opening:
         writer: Writer,
         openers: Sequence[Opener],
         expected: EncryptionContext,
-        source: Source,
+        cache: Source | None,
     ) -> None:
         """For messages that are checked as a whole, or whose frames are hashed in order."""
-        decryptor = EnvelopeDecryptor(*openers, context=expected, cache=source)
+        decryptor = EnvelopeDecryptor(*openers, context=expected, cache=cache)
         write_all(writer, memoryview(decryptor.update(self._head)))
         with memoryview(bytearray(UNIT_BYTES)) as view:
             while count := self._fill(view, 0, 1):

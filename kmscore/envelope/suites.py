@@ -10,14 +10,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cache
 from hashlib import sha512
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final
 
 from kmscore.errors import InvalidRequest, Unsupported
-
-if TYPE_CHECKING:
-    from kmscore.envelope.ciphers import AesGcm, Sm4Gcm
 
 TAG_BYTES: Final = 16
 IV_BYTES: Final = 12
@@ -69,7 +65,7 @@ From a salt of at most one block of the hash, and a secret.
 """
 
 
-class Suite(NamedTuple):
+class Suite:
     """One algorithm suite.
 
     Attributes:
@@ -81,12 +77,25 @@ class Suite(NamedTuple):
         signed: Whether an ECDSA P-384 signature follows the body.
     """
 
-    number: int
-    name: str
-    hkdf: Hkdf
-    key_bytes: int
-    cipher: Callable[[bytes], FrameCipher]
-    signed: bool = False
+    __slots__ = ("_info", "cipher", "hkdf", "key_bytes", "name", "number", "signed")
+
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        hkdf: Hkdf,
+        key_bytes: int,
+        cipher: Callable[[bytes], FrameCipher],
+        *,
+        signed: bool = False,
+    ) -> None:
+        self.number = number
+        self.name = name
+        self.hkdf = hkdf
+        self.key_bytes = key_bytes
+        self.cipher = cipher
+        self.signed = signed
+        self._info = number.to_bytes(2) + b"DERIVEKEY\x01"
 
     @property
     def written(self) -> Suite:
@@ -98,8 +107,7 @@ class Suite(NamedTuple):
 
         The message id is the salt, and both keys come from one extraction.
         """
-        info = self.number.to_bytes(2) + b"DERIVEKEY\x01"
-        key, commitment = self.hkdf(message_id, data_key, info, b"COMMITKEY\x01")
+        key, commitment = self.hkdf(message_id, data_key, self._info, b"COMMITKEY\x01")
         return key[: self.key_bytes], commitment[:COMMITMENT_BYTES]
 
 
@@ -111,15 +119,17 @@ def _hkdf_sha512(
     salt: bytes, secret: bytes | bytearray, first: bytes, second: bytes
 ) -> tuple[bytes, bytes]:
     # HMAC (RFC 2104) is written out: `hmac.digest` looks its hash up by name in OpenSSL at every
-    # call, which with three of them is a fifth of what a small message costs.
-    block = salt.ljust(128, b"\x00")
-    inside = sha512(block.translate(_INNER) + secret).digest()
-    block = sha512(block.translate(_OUTER) + inside).digest().ljust(128, b"\x00")
-    inner, outer = block.translate(_INNER), block.translate(_OUTER)
-    return (
-        sha512(outer + sha512(inner + first).digest()).digest(),
-        sha512(outer + sha512(inner + second).digest()).digest(),
-    )
+    # call, and begins anew for the second info. Small messages cost little else.
+    inside = sha512(salt.translate(_INNER).ljust(128, b"\x36") + secret).digest()
+    key = sha512(salt.translate(_OUTER).ljust(128, b"\x5c") + inside).digest()
+    inner = sha512(key.translate(_INNER).ljust(128, b"\x36"))
+    outer = sha512(key.translate(_OUTER).ljust(128, b"\x5c"))
+    second_inner, second_outer = inner.copy(), outer.copy()
+    inner.update(first)
+    outer.update(inner.digest())
+    second_inner.update(second)
+    second_outer.update(second_inner.digest())
+    return outer.digest(), second_outer.digest()
 
 
 def _hkdf_sm3(
@@ -140,19 +150,18 @@ def _hmac_sm3(key: bytes, data: bytes | bytearray) -> bytes:
 
 
 def _aes_gcm(key: bytes) -> FrameCipher:
-    return _ciphers()[0](key)
+    # Who only looks at messages needs none of the library below; the class takes this place.
+    from kmscore.envelope.ciphers import AesGcm
+
+    AES_256_GCM.cipher = AES_256_GCM_SIGNED.cipher = AesGcm
+    return AesGcm(key)
 
 
 def _sm4_gcm(key: bytes) -> FrameCipher:
-    return _ciphers()[1](key)
+    from kmscore.envelope.ciphers import Sm4Gcm
 
-
-@cache
-def _ciphers() -> tuple[type[AesGcm], type[Sm4Gcm]]:
-    # Who only looks at messages needs none of the library below it.
-    from kmscore.envelope.ciphers import AesGcm, Sm4Gcm
-
-    return AesGcm, Sm4Gcm
+    SM4_GCM.cipher = Sm4Gcm
+    return Sm4Gcm(key)
 
 
 AES_256_GCM: Final = Suite(0x0478, "AES_256_GCM_HKDF_SHA512_COMMIT_KEY", _hkdf_sha512, 32, _aes_gcm)

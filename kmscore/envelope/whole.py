@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from kmscore.context import EncryptionContext
 from kmscore.envelope.frames import FINAL_OVERHEAD, FRAME_BYTES, FRAME_OVERHEAD, Body
-from kmscore.envelope.header import Header, Incomplete, cut_off, read_header
+from kmscore.envelope.header import Header, Incomplete, cut_off, read_header, read_header_of
 from kmscore.envelope.message import EnvelopeDecryptor, begin, open_header
-from kmscore.envelope.recipients import Opener, Source, source_of
+from kmscore.envelope.recipients import Opener, Source
 from kmscore.envelope.suites import AES_256_GCM, Suite, suite_named
 from kmscore.errors import InvalidRequest
 
@@ -42,10 +42,14 @@ def encrypt(
     Returns:
         A message in the AWS Encryption SDK's format, version 2.
     """
+    chosen, checked = suite_named(suite), EncryptionContext.of(context)
+    if isinstance(plaintext, bytes) and len(plaintext) <= FRAME_BYTES:  # most messages, in short
+        header, body = begin(keys, checked, chosen, len(plaintext), cache)
+        return header + body.seal_only(plaintext)
     with _view(plaintext, "plaintext") as data:
-        header, body = _begin(len(data), keys, context, suite, cache)
+        header, body = begin(keys, checked, chosen, len(data), cache)
         if len(data) <= FRAME_BYTES:
-            return header + body.seal_final(1, data)
+            return header + body.seal_only(data)
         return _filled(_sealed_size(header, len(data)), lambda out: _seal(header, body, data, out))
 
 
@@ -76,9 +80,10 @@ def encrypt_into(
         InvalidRequest: The buffer is too small, and the hint says how large it must be; or it
             overlaps with the plaintext.
     """
+    chosen, checked = suite_named(suite), EncryptionContext.of(context)
     with _view(plaintext, "plaintext") as data, _view(out, "out") as room:
         _refuse_overlap(data, room)
-        header, body = _begin(len(data), keys, context, suite, cache)
+        header, body = begin(keys, checked, chosen, len(data), cache)
         size = _sealed_size(header, len(data))
         _require_room(room, size)
         _seal(header, body, data, room)
@@ -105,13 +110,13 @@ def decrypt(
         KeyNotFound: None of its recipients is at hand.
     """
     with _view(message, "message") as data:
-        header = message_header(data)
+        header = read_header_of(message) if isinstance(message, bytes) else message_header(data)
         if header.suite.signed or not header.frame_bytes:
             decryptor = EnvelopeDecryptor(*openers, context=context, cache=cache)
             plaintext = decryptor.update(data)
             decryptor.finalize()
             return plaintext
-        body = open_header(header, source_of(cache), openers, EncryptionContext.of(context))
+        body = open_header(header, openers, EncryptionContext.of(context), cache)
         sealed = data[header.size :]
         if len(sealed) <= FINAL_OVERHEAD + body.frame_bytes:
             return body.open_only(sealed)
@@ -151,7 +156,7 @@ def decrypt_into(
             _require_room(room, len(plaintext))
             room[: len(plaintext)] = plaintext
             return len(plaintext)
-        body = open_header(header, source_of(cache), openers, EncryptionContext.of(context))
+        body = open_header(header, openers, EncryptionContext.of(context), cache)
         sealed = data[header.size :]
         frames, final = body.layout(sealed)
         size = frames * body.frame_bytes + final
@@ -222,19 +227,6 @@ def describe(header: Header) -> dict[str, Any]:
             for each in header.recipients
         ],
     }
-
-
-def _begin(
-    size: int,
-    keys: Sequence[Key],
-    context: ContextLike,
-    suite: str | Suite,
-    cache: Source | None,
-) -> tuple[bytes, Body]:
-    chosen = suite_named(suite)
-    checked = EncryptionContext.of(context)
-    materials = source_of(cache).make(keys, checked, chosen, size)
-    return begin(materials, checked, chosen, FRAME_BYTES)
 
 
 def _sealed_size(header: bytes, size: int) -> int:

@@ -33,6 +33,7 @@ from kmscore.envelope.frames import FINAL_OVERHEAD, FRAME_BYTES
 from kmscore.envelope.header import EncryptedDataKey
 from kmscore.envelope.message import begin
 from kmscore.envelope.recipients import Materials, Source
+from kmscore.envelope.suites import AES_256_GCM
 from kmscore.errors import IntegrityError
 
 WRAPPING_KEY = b"w" * 32
@@ -65,6 +66,16 @@ class Known(Source):
         return bytearray(AESGCM(WRAPPING_KEY).decrypt(iv, each.ciphertext, aad))
 
 
+class Made(Source):
+    """Has one data key, which is wrapped already."""
+
+    def __init__(self, data_key, recipient):
+        self._materials = Materials(data_key, (recipient,))
+
+    def make(self, keys, context):
+        return self._materials
+
+
 @pytest.fixture(scope="module")
 def sdk():
     """The SDK's client, and its provider."""
@@ -93,7 +104,8 @@ def write(plaintext, context):
     sealed = AESGCM(WRAPPING_KEY).encrypt(iv, bytes(data_key), aad)
     info = NAME.encode() + (128).to_bytes(4) + (12).to_bytes(4) + iv
     recipient = EncryptedDataKey(NAMESPACE, info, sealed)
-    header, body = begin(Materials(data_key, (recipient,)), checked)
+    source = Made(data_key, recipient)
+    header, body = begin([], checked, AES_256_GCM, len(plaintext), source)
     regular = max(0, len(plaintext) - 1) // FRAME_BYTES
     out = bytearray(
         regular * body.sealed_bytes + FINAL_OVERHEAD + len(plaintext) - regular * FRAME_BYTES

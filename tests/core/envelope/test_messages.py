@@ -402,10 +402,12 @@ def test_a_signer_that_is_not_said_or_not_in_strict_base64_is_refused(key, point
     encoded = numbers.public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
     good = {"aws-crypto-public-key": base64.b64encode(encoded).decode()}
     header = message_header(envelope.encrypt(b"x", key))
-    Trailer(header._replace(context=EncryptionContext.of(good)))
+    header.context = EncryptionContext.of(good)
+    Trailer(header)
     text = {} if point is None else {k: point.format(point=v) for k, v in good.items()}
+    header.context = EncryptionContext.of(text)
     with pytest.raises(IntegrityError, match="who signed it"):
-        Trailer(header._replace(context=EncryptionContext.of(text)))
+        Trailer(header)
 
 
 def test_a_signer_without_a_signature_is_refused(key, monkeypatch):
