@@ -1,6 +1,8 @@
 """The least that must be done: AES-256-GCM over frames of a file, in two threads, and no format.
 
-    python bare_frames.py encrypt|decrypt|copy FROM TO [sync]
+``sync`` brings the output to the disk, ``alone`` does all in one thread.
+
+    python bare_frames.py encrypt|decrypt|copy FROM TO [sync] [alone]
 
 Frames and units are those of envelope messages. A peer for measuring; never use it for data.
 """
@@ -20,8 +22,10 @@ TAG = 16
 Cipher = Callable[[bytes, memoryview, None, memoryview], int]
 
 
-def work(cipher: Cipher, step: int, width: int, reader: int, writer: int, turn: int) -> None:
-    """Every other unit: read, encipher, write."""
+def work(
+    cipher: Cipher, step: int, width: int, reader: int, writer: int, turn: int, turns: int
+) -> None:
+    """One unit of so many: read, encipher, write."""
     buffer, result = (
         memoryview(bytearray(UNIT_FRAMES * step)),
         memoryview(bytearray(UNIT_FRAMES * width)),
@@ -36,7 +40,7 @@ def work(cipher: Cipher, step: int, width: int, reader: int, writer: int, turn: 
             cipher(number.to_bytes(12), piece, None, result[done : done + length])
             place, done, number = place + len(piece), done + length, number + 1
         os.pwrite(writer, result[:done], unit * UNIT_FRAMES * width)
-        unit += 2
+        unit += turns
 
 
 def copy(reader: int, writer: int) -> None:
@@ -59,11 +63,17 @@ def main(operation: str, source: str, target: str, *options: str) -> None:
             if operation == "encrypt"
             else (bare.decrypt_into, FRAME + TAG, FRAME)
         )
-        other = threading.Thread(target=work, args=(cipher, step, width, reader, writer, 1))
-        other.start()
-        work(cipher, step, width, reader, writer, 0)
-        other.join()
-    if options:
+        turns = 1 if "alone" in options else 2
+        others = [
+            threading.Thread(target=work, args=(cipher, step, width, reader, writer, turn, turns))
+            for turn in range(1, turns)
+        ]
+        for other in others:
+            other.start()
+        work(cipher, step, width, reader, writer, 0, turns)
+        for other in others:
+            other.join()
+    if "sync" in options:
         os.fsync(writer)
     os.close(writer)
 

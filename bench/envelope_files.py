@@ -20,7 +20,7 @@ from kmscore import envelope
 MIB = 1 << 20
 ROUNDS = 7
 MEMORY_FILE = Path("/dev/shm")  # noqa: S108 - only there is the disk out of the measurement
-KMSCORE = [sys.executable, "-m", "kmscore"]
+KMSCORE = [str(Path(sys.executable).with_name("kmscore"))]
 
 
 def rows(folder: Path) -> Iterator[Row]:
@@ -117,10 +117,12 @@ def _compare(
 
 
 def _large(folder: Path) -> Iterator[Row]:
-    names = ["kmscore", "bare and fsync", "age", "cp", "openssl enc", "Tink streaming"]
+    names = ["kmscore", "bare and fsync", "age", "age and sync", "cp", "openssl enc"]
+    names.append("Tink streaming")
+    # The goals are for the same work. Alone, age leaves its output to the kernel.
     goals = {
-        ("encrypt", "age"): 1.5,
-        ("decrypt", "age"): 1.7,
+        ("encrypt", "age and sync"): 1.5,
+        ("decrypt", "age and sync"): 1.7,
         ("encrypt", "bare and fsync"): 0.8,
         ("decrypt", "bare and fsync"): 0.8,
     }
@@ -142,8 +144,9 @@ def _large(folder: Path) -> Iterator[Row]:
 
 
 def _middle(folder: Path) -> Iterator[Row]:
-    names = ["kmscore", "age", "Tink streaming", "aws-encryption-sdk"]
-    goals = {("encrypt", "aws-encryption-sdk"): 8, ("decrypt", "aws-encryption-sdk"): 8}
+    sdk = "aws-encryption-sdk"
+    names = ["kmscore", "age", "Tink streaming", sdk, f"{sdk}, frames of 1 MiB"]
+    goals = {("encrypt", sdk): 8, ("decrypt", sdk): 8}
     yield from _compare("64 MiB", _contenders(folder, 64 * MIB, names), goals)
     sealed = (folder / "kmscore.sealed").stat().st_size
     overhead = (sealed - 64 * MIB - 1024) / (64 * MIB) * 100

@@ -1,6 +1,6 @@
 """Others that encrypt files, each as a process of its own: what is not installed is left out.
 
-Run as a program, it is the peers in Python: ``tink|esdk encrypt|decrypt FROM TO KEY``.
+Run as a program, it is the peers in Python: ``tink|esdk|esdk-1m encrypt|decrypt FROM TO KEY``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,18 @@ def age(folder: Path, plain: Path, sealed: Path, back: Path) -> Peer | None:
     )
 
 
+def durable_age(folder: Path, plain: Path, sealed: Path, back: Path) -> Peer | None:
+    """By `age`, and the output brought to the disk: what kmscore does before a command ends."""
+    peer = age(folder, plain, sealed, back)
+    if peer is None:
+        return None
+    line = 'output=$1; shift; "$@" && sync "$output"'
+    return Peer(
+        ["sh", "-c", line, "sh", str(sealed), *peer.encrypt],
+        ["sh", "-c", line, "sh", str(back), *peer.decrypt],
+    )
+
+
 def openssl(folder: Path, plain: Path, sealed: Path, back: Path) -> Peer:
     """By `openssl enc` with AES-256-CTR, which authenticates nothing: what a cipher alone costs."""
     del folder
@@ -65,9 +77,11 @@ def in_python(name: str, module: str) -> Callable[[Path, Path, Path, Path], Peer
 
 PEERS = {
     "age": age,
+    "age and sync": durable_age,
     "openssl enc": openssl,
     "Tink streaming": in_python("tink", "tink"),
     "aws-encryption-sdk": in_python("esdk", "aws_encryption_sdk"),
+    "aws-encryption-sdk, frames of 1 MiB": in_python("esdk-1m", "aws_encryption_sdk"),
 }
 
 
@@ -92,7 +106,10 @@ def _tink(operation: str, source: str, target: str, key: str) -> None:
                 shutil.copyfileobj(into, writer, CHUNK)
 
 
-def _esdk(operation: str, source: str, target: str, key: str) -> None:
+def _esdk(
+    operation: str, source: str, target: str, key: str, frame_bytes: int | None = None
+) -> None:
+    """As its documentation shows it, without a signature; its own frames have 4 KiB."""
     import aws_encryption_sdk as sdk
 
     from bench.peers import local_provider
@@ -101,15 +118,24 @@ def _esdk(operation: str, source: str, target: str, key: str) -> None:
     options: dict[str, Any] = {"mode": "d", "key_provider": local_provider(bytes(32))}
     if operation == "encrypt":
         suite = sdk.Algorithm.AES_256_GCM_HKDF_SHA512_COMMIT_KEY
-        options |= {"mode": "e", "algorithm": suite, "frame_length": CHUNK}
+        options |= {"mode": "e", "algorithm": suite}
+        if frame_bytes is not None:
+            options["frame_length"] = frame_bytes
     client = sdk.EncryptionSDKClient()
     with (
         Path(source).open("rb") as reader,
         Path(target).open("wb") as writer,
         client.stream(source=reader, **options) as stream,
     ):
-        shutil.copyfileobj(stream, writer, CHUNK)
+        if frame_bytes is None:
+            writer.writelines(stream)
+        else:
+            shutil.copyfileobj(stream, writer, frame_bytes)
+
+
+def _esdk_1m(operation: str, source: str, target: str, key: str) -> None:
+    _esdk(operation, source, target, key, CHUNK)
 
 
 if __name__ == "__main__":
-    {"tink": _tink, "esdk": _esdk}[sys.argv[1]](*sys.argv[2:])
+    {"tink": _tink, "esdk": _esdk, "esdk-1m": _esdk_1m}[sys.argv[1]](*sys.argv[2:])

@@ -173,7 +173,7 @@ class Body:
             IntegrityError: It is cut off, goes on after that frame, or was altered.
         """
         size = len(sealed) - FINAL_OVERHEAD
-        if size < 0 or sealed[:FINAL_PREFIX_BYTES] != _ONLY_PREFIX + size.to_bytes(4):
+        if size < 0 or bytes(sealed[:FINAL_PREFIX_BYTES]) != _ONLY_PREFIX + size.to_bytes(4):
             self.layout(sealed)  # says what is missing
             return self.open_final(1, sealed)
         aad = self._message_id + _ONLY_AAD + size.to_bytes(8)

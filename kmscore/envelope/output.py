@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-BATCH: Final = 64
+BATCH: Final = 128
 """Files that are brought to the disk together."""
 
 SYNC_THREADS: Final = 8
@@ -156,13 +156,18 @@ class Draft:
 class Batch:
     """Publishes drafts, many at a time; a context manager that publishes the rest at its end.
 
-    What is complete is published also when another file fails. Errors of publishing are those of
-    the file that they name.
+    While some are brought to the disk, the next are written. What is complete is published also
+    when another file fails. Errors of publishing are those of the file that they name.
+
+    Attributes:
+        failures: The targets that could not be published, and why; complete at the end.
     """
 
     def __init__(self, size: int = BATCH) -> None:
         self._size = size
         self._drafts: list[Draft] = []
+        self._publisher: threading.Thread | None = None
+        self._defects: list[BaseException] = []
         self.failures: list[tuple[str, KmsError]] = []
 
     def add(self, draft: Draft) -> None:
@@ -172,24 +177,44 @@ class Batch:
             os.posix_fadvise(draft.handle, 0, 0, os.POSIX_FADV_DONTNEED)
         self._drafts.append(draft)
         if len(self._drafts) >= self._size:
-            self.flush()
+            self._start()
 
     def flush(self) -> None:
-        """Publish all drafts that were added."""
+        """Publish all drafts that were added, and wait for it."""
+        self._start()
+        self._wait()
+
+    def _start(self) -> None:
+        """Publish the drafts so far while others are written; of such threads there is one."""
+        self._wait()
         drafts, self._drafts = self._drafts, []
-        failed = _sync_all(drafts)
-        folders: set[str] = set()
-        for draft in drafts:
-            try:
-                if draft in failed:
-                    draft.discard()
-                    raise failed[draft]
-                draft.publish()
-            except KmsError as error:
-                self.failures.append((draft.target, error))
-            folders.add(os.path.dirname(draft.target) or os.curdir)
-        for folder in folders:
-            sync_folder(folder)
+        self._publisher = threading.Thread(target=self._publish, args=(drafts,))
+        self._publisher.start()
+
+    def _wait(self) -> None:
+        if self._publisher is not None:
+            self._publisher.join()
+            self._publisher = None
+        if self._defects:
+            raise self._defects.pop()
+
+    def _publish(self, drafts: list[Draft]) -> None:
+        try:
+            failed = _sync_all(drafts)
+            folders: set[str] = set()
+            for draft in drafts:
+                try:
+                    if draft in failed:
+                        draft.discard()
+                        raise failed[draft]
+                    draft.publish()
+                except KmsError as error:
+                    self.failures.append((draft.target, error))
+                folders.add(os.path.dirname(draft.target) or os.curdir)
+            for folder in folders:
+                sync_folder(folder)
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            self._defects.append(error)
 
     def __enter__(self) -> Self:
         return self
