@@ -166,7 +166,7 @@ class Body:
             raise IntegrityError("the message goes on after its final frame")
         return frames, size
 
-    def open_only(self, sealed: memoryview) -> bytes:
+    def open_only(self, sealed: memoryview | bytes) -> bytes:
         """Open a body that is too short for anything but a final frame.
 
         Raises:
@@ -174,7 +174,7 @@ class Body:
         """
         size = len(sealed) - FINAL_OVERHEAD
         if size < 0 or bytes(sealed[:FINAL_PREFIX_BYTES]) != _ONLY_PREFIX + size.to_bytes(4):
-            self.layout(sealed)  # says what is missing
+            self.layout(memoryview(sealed))  # says what is missing
             return self.open_final(1, sealed)
         aad = self._message_id + _ONLY_AAD + size.to_bytes(8)
         try:

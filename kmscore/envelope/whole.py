@@ -43,7 +43,7 @@ def encrypt(
         A message in the AWS Encryption SDK's format, version 2.
     """
     chosen, checked = suite_named(suite), EncryptionContext.of(context)
-    if isinstance(plaintext, bytes) and len(plaintext) <= FRAME_BYTES:  # most messages, in short
+    if isinstance(plaintext, bytes) and len(plaintext) <= FRAME_BYTES:
         header, body = begin(keys, checked, chosen, len(plaintext), cache)
         return header + body.seal_only(plaintext)
     with _view(plaintext, "plaintext") as data:
@@ -109,8 +109,13 @@ def decrypt(
         CiphertextInvalid: It has another context, or these keys do not open it.
         KeyNotFound: None of its recipients is at hand.
     """
+    if isinstance(message, bytes) and len(message) <= FRAME_BYTES:
+        header = read_header_of(message)
+        if len(message) <= header.frame_bytes and not header.suite.signed:
+            body = open_header(header, openers, EncryptionContext.of(context), cache)
+            return body.open_only(message[header.size :])
     with _view(message, "message") as data:
-        header = read_header_of(message) if isinstance(message, bytes) else message_header(data)
+        header = message_header(data)
         if header.suite.signed or not header.frame_bytes:
             decryptor = EnvelopeDecryptor(*openers, context=context, cache=cache)
             plaintext = decryptor.update(data)
