@@ -29,7 +29,7 @@ def rows(folder: Path) -> Iterator[Row]:
             calls(lambda: envelope.encrypt(text, key, context=context, cache=cache)),
             calls(lambda: envelope.decrypt(sealed, key, context=context, cache=cache)),
         )
-        others = {"its primitives alone": _primitives(text, sealed)}
+        others = {"the format's primitives": _primitives(text, sealed)}
         others |= message_peers(text, context)
         peers = {name: (calls(peer[0]), calls(peer[1])) for name, peer in others.items()}
         for number, operation in enumerate(("encrypt", "decrypt")):
@@ -42,7 +42,7 @@ def rows(folder: Path) -> Iterator[Row]:
                 " µs",
             )
             for name in peers:
-                title = f"  the same by {name}'s speed"
+                title = f"  the same by the speed of {name}"
                 value = ratio(taken[name], taken["kmscore"])
                 note = f"{median(taken[name]) * MICRO:.0f} µs"
                 if name.startswith("aws"):
