@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from bench import bare_frames
@@ -220,14 +221,18 @@ def _many(folder: Path) -> Iterator[Row]:
                     name = f"{number:03}"
                     envelope.encrypt_file(source / name, out / name, key, cache=cache, batch=batch)
 
-        age = PEERS["age"](folder, source / "000", out / "000", out / "back")
+        ages = {
+            name: PEERS[name](folder, source / "000", out / "000", out / "back")
+            for name in ("age", "age and sync")
+        }
         cases = {
             "kmscore": measured(lambda: subprocess.run(command, check=True, capture_output=True)),
             "inside": measured(inside),
             "plainly": measured(plainly),
         }
-        if age is not None:
-            cases["age"] = measured(lambda: subprocess.run(age.encrypt, check=True))
+        for name, peer in ages.items():
+            if peer is not None:
+                cases[name] = measured(partial(subprocess.run, peer.encrypt, check=True))
         taken = in_turns(cases, ROUNDS)
     yield at_most(
         "500 files of 1 KiB, by reading, writing and renaming them",
@@ -242,14 +247,16 @@ def _many(folder: Path) -> Iterator[Row]:
         f"{ratio(taken['kmscore'], taken['plainly']):.2f} x "
         f"({median(taken['kmscore']) / count * 1e6:.0f} µs a file)",
     )
-    if age is not None:
-        yield at_least(
-            "500 files of 1 KiB in one command, by age's speed for each",
-            ratio([one * count for one in taken["age"]], taken["kmscore"]),
-            12,
-            " x",
-            f"{median(taken['age']) * 1e3:.1f} ms for one",
-        )
+    for name in ages:
+        if name not in taken:
+            continue
+        title = f"500 files of 1 KiB in one command, by {name}'s speed for each"
+        value = ratio([one * count for one in taken[name]], taken["kmscore"])
+        note = f"{median(taken[name]) * 1e3:.1f} ms for one"
+        if name == "age":
+            yield Row(title, "", f"{value:.2f} x ({note})")
+        else:
+            yield at_least(title, value, 12, " x", note)
 
 
 def _memory(folder: Path) -> Iterator[Row]:
