@@ -253,6 +253,11 @@ _BY_FUNCTION: Final[Mapping[str, Mapping[int, Meaning]]] = MappingProxyType(
                 "opencryptoki says this when pkcsslotd is not running, or when the user is not in "
                 "the group pkcs11",
             ),
+            0x005: Meaning(
+                Unavailable,
+                "the module could not be initialised",
+                "SoftHSM says this when it cannot read its configuration: see SOFTHSM2_CONF",
+            ),
         },
         "C_UnwrapKey": {
             **_ROOM,

@@ -130,16 +130,21 @@ def facts_of(module: Module, token: Any) -> Facts:
     )
 
 
-def require_tries(token: Any) -> None:
-    """Refuse to give a PIN where that could lock the token.
+def require_login(token: Any) -> None:
+    """Refuse a token that asks for no PIN, or where giving one could lock it.
 
     Raises:
-        ConfigError: The token is not initialised.
+        ConfigError: The token is not initialised, or everybody can use its keys.
         AuthenticationFailed: Its PIN is locked, or one wrong try away from that.
     """
     flags = token.flags
     if not flags & TokenFlag.TOKEN_INITIALIZED:
         raise ConfigError("the token is not initialised", hint="Initialise it, and set its PIN")
+    if not flags & TokenFlag.LOGIN_REQUIRED:
+        raise ConfigError(
+            "the token asks for no PIN, so that everybody could use its keys",
+            hint="Set its user PIN",
+        )
     if flags & TokenFlag.USER_PIN_LOCKED:
         raise AuthenticationFailed(
             "the token's user PIN is locked",

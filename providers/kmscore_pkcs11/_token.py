@@ -13,7 +13,7 @@ from pkcs11.exceptions import PKCS11Error
 from kmscore.errors import InternalError, KmsError, Unavailable
 from kmscore_pkcs11._errors import LOST, STALE, code_of
 from kmscore_pkcs11._failures import FAILURES, code_of_failure, explain
-from kmscore_pkcs11._login import Facts, Identity, facts_of, find, log_in, require_tries
+from kmscore_pkcs11._login import Facts, Identity, facts_of, find, log_in, require_login
 from kmscore_pkcs11._sessions import Place, Pool, Session
 from kmscore_pkcs11._templates import attribute_mapper
 
@@ -285,7 +285,7 @@ class Token:
         self.module.initialise()
         try:
             token = find(self.module, self.identity)
-            require_tries(token)
+            require_login(token)
             login = token.open()
         except PKCS11Error as error:
             raise explain(error, "C_OpenSession") from error

@@ -166,6 +166,15 @@ def test_what_a_code_means_depends_on_the_function(code, function, expected):
     assert type(error) is getattr(errors, expected)
 
 
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [("GENERAL_ERROR", "SOFTHSM2_CONF"), ("HOST_MEMORY", "pkcsslotd"), ("ARGUMENTS_BAD", "NSS")],
+)
+def test_a_module_that_does_not_begin_is_told_what_it_may_want(code, named):
+    """Modules say the same for every trouble with their own configuration."""
+    assert named in from_code(HEADER[f"CKR_{code}"], "C_Initialize").hint
+
+
 def test_a_wrong_pin_is_never_tried_again():
     """No error of a login is marked as one to retry."""
     for name, number in HEADER.items():

@@ -21,6 +21,16 @@ with kmscore.connect(config=sys.argv[1]) as kms:
 sys.exit("a symmetric key was made")
 """
 
+OPENED = """
+import json, os, sys, kmscore
+from kmscore.errors import KmsError
+os.environ["PIN"] = "any"
+try:
+    kmscore.connect(config={"providers": {"hsm": json.loads(sys.argv[1])}})
+except KmsError as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+
 
 def table_of(folder, mechanisms, **options):
     """The capability table of a SoftHSM with a few mechanisms."""
@@ -56,6 +66,17 @@ def test_a_token_that_signs_alone(tmp_path):
     algorithms, wrapping, _ = table_of(tmp_path, "CKM_EC_KEY_PAIR_GEN,CKM_ECDSA")
     assert algorithms == {"EC_P256": {"ECDSA_SHA_256"}, "EC_P384": {"ECDSA_SHA_384"}}
     assert not wrapping
+
+
+def test_a_token_that_asks_for_no_pin_is_refused(tmp_path):
+    """Everybody could use its keys; in a process of its own, since NSS has one database in each."""
+    token = tokens.make_nss(tmp_path / "db", pin="")
+    options = json.dumps({**token.options(tmp_path / "keys.db"), "pin": {"env": "PIN"}})
+    told = token.run(OPENED, options)
+    assert told == (
+        "ConfigError: hsm open: the token asks for no PIN, so that everybody could use its keys. "
+        "Set its user PIN\n"
+    )
 
 
 def test_oaep_with_sha_256_is_an_option(connect, softhsm, tmp_path):

@@ -130,11 +130,11 @@ def add_softhsm(token: Token, label: str) -> Token:
     return token._replace(label=label)
 
 
-def make_nss(folder: Path) -> Token:
-    """NSS softokn on an empty key database."""
+def make_nss(folder: Path, pin: str = PIN) -> Token:
+    """NSS softokn on an empty key database; with an empty PIN it asks for none."""
     folder.mkdir(parents=True)
     init_args = f"configdir='sql:{folder}' tokenDescription='x' dbTokenDescription='{LABEL}' flags="
-    token = Token("nss", NSS, folder, {}, init_args)
+    token = Token("nss", NSS, folder, {}, init_args, pin=pin)
     # The PIN is set in a process of its own: this one is to find the token as a user would.
     token.run(
         "import sys; from tests.pkcs11.cryptoki import Cryptoki\n"
