@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 from kmscore.algorithms import TRAITS, KeyState, Origin, WrappingAlgorithm
 from kmscore.checks import require_bytes, require_days
-from kmscore.errors import MaterialMismatch, Unsupported
+from kmscore.errors import KmsError, MaterialMismatch, Unsupported
 from kmscore.registry import rules
 from kmscore.registry.lookup import Lookup
 from kmscore.registry.material import Destroy, MakeMaterial
@@ -305,12 +305,14 @@ class Registry(Lookup):
     def sweep(self) -> None:
         """Destroy what is due: expired material, keys at their end, import jobs too old.
 
-        Takes microseconds when nothing is. Several processes may sweep at once.
+        Takes microseconds when nothing is. Several processes may sweep at once. What cannot be
+        destroyed stays due, and keeps nothing else; the first such error is raised at the end.
         """
         now = int(self._clock())
         keys, jobs = self._store.due(now)
+        failures: list[KmsError] = []
         for key_id in keys:
-            with self._store.write() as writer:
+            with _collecting(failures), self._store.write() as writer:
                 record = writer.key(key_id)
                 if record is not None and rules.is_gone(record, now):
                     self._removed(record, writer.versions(key_id))
@@ -322,6 +324,8 @@ class Registry(Lookup):
                 job = writer.job(key_id)
                 if job is not None and job.expires_at <= now:
                     writer.delete_job(key_id)
+        if failures:
+            raise failures[0]
 
     def close(self) -> None:
         """Close the store."""
@@ -400,6 +404,14 @@ class Registry(Lookup):
     def _removed(self, record: KeyRecord, versions: list[VersionRecord]) -> None:
         if self._destroy is not None and versions:
             self._destroy(record, versions)
+
+
+@contextmanager
+def _collecting(failures: list[KmsError]) -> Generator[None]:
+    try:
+        yield
+    except KmsError as error:
+        failures.append(error)
 
 
 def _digest(token: bytes) -> bytes:

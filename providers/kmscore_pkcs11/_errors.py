@@ -311,6 +311,11 @@ _METHODS: Final = frozenset({"decrypt", "encrypt", "sign", "unwrap_key", "verify
 _UNMAPPED: Final = re.compile(r"Unmapped error code (0x[0-9a-fA-F]{1,16})")
 
 
+def is_lost(code: int | None, function: str) -> bool:
+    """Whether the token was lost, and must be connected anew; not when it has no room for a key."""
+    return code in LOST and not (code == 0x031 and function in _MAKING)
+
+
 def name_of(code: int) -> str:
     """``CKR_PIN_INCORRECT`` for 0xA0; numbers without a name are shown in hex."""
     if code in CODES:

@@ -20,6 +20,16 @@ _NAME: Final = "abilities"
 _FORMAT: Final = 2
 """Raised when the probe tries other things."""
 
+_PASSING: Final = frozenset(
+    {
+        "CKR_HOST_MEMORY",
+        "CKR_DEVICE_MEMORY",
+        "CKR_FUNCTION_CANCELED",
+        "CKR_SESSION_COUNT",
+        "CKR_TOKEN_RESOURCE_EXCEEDED",
+    }
+)
+
 
 def abilities_of(token: Token, facts: Facts, store: SqliteStore, schemes: Schemes) -> Abilities:
     """What the token can do: tried when module, library, model, firmware or mechanisms are new.
@@ -34,6 +44,9 @@ def abilities_of(token: Token, facts: Facts, store: SqliteStore, schemes: Scheme
         if known.get("subject") == subject and isinstance(known.get("found"), dict):
             return Abilities(known["found"])
     abilities = probe(token, schemes)
+    if not _PASSING.isdisjoint(abilities.found.values()):
+        # It was full or busy: what it said is not what it can do, and the next start asks again.
+        return abilities
     value = json.dumps({"subject": subject, "found": abilities.found}).encode()
     with store.write() as writer:
         writer.put_meta(_NAME, value)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from kmscore.algorithms import KeyState
-from kmscore.errors import KeyNotFound
+from kmscore.errors import AccessDenied, InternalError, KeyNotFound, Unavailable
 from kmscore.registry import Material, RegisteredKeys
 from kmscore_pkcs11._ground import OnToken
 
@@ -28,6 +28,7 @@ class KeysOnToken(OnToken, RegisteredKeys):
     _store: SqliteStore
     _keys: TokenKeys
     _importer: Importer
+    _undestroyed: str = ""
 
     def make_material(self, record: KeyRecord, number: int) -> Material:
         """A new key on the token, and its identity."""
@@ -108,8 +109,14 @@ class KeysOnToken(OnToken, RegisteredKeys):
             self._importer.forget_job(record.key_id)
 
     def _sweep(self) -> None:
+        """Destroy what is due; it counts as gone anyway, so a token that keeps it stops nobody."""
         now = int(self._clock())
         if any(self._store.due(now)):
-            with self._token.changing:
-                self._importer.forget_old_jobs(now)
-                self.registry.sweep()
+            try:
+                with self._token.changing:
+                    self._importer.forget_old_jobs(now)
+                    self.registry.sweep()
+            except (AccessDenied, InternalError, Unavailable) as error:
+                self._undestroyed = str(error)
+            else:
+                self._undestroyed = ""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hmac
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from kmscore.errors import ConfigError, KmsError, Unavailable
+from kmscore.errors import ConfigError, KmsError
 from kmscore.registry import Reconcilable, Reconciliation, Registry, SqliteStore
 from kmscore.spi import Health, ImportParameters, KeyImporter, Provider
 from kmscore_pkcs11._abilities import RAW_RSA
@@ -85,9 +84,7 @@ class Pkcs11Provider(Provider, SymmetricOnToken, PairsOnToken, KeyImporter, Reco
             self._capabilities = capabilities_of(
                 self._abilities, self._facts, options["deny"], host_oaep=self._host_oaep
             )
-            # What is due counts as gone in any case: that it cannot be erased now stops nobody.
-            with suppress(Unavailable):
-                self._sweep()
+            self._sweep()
         except BaseException:
             self._store.close()
             raise
@@ -103,6 +100,8 @@ class Pkcs11Provider(Provider, SymmetricOnToken, PairsOnToken, KeyImporter, Reco
         details = details_of(
             self._abilities, self._facts, self._path, self._token.module.path, self._capabilities
         )
+        if self._undestroyed:
+            details["destruction of what is due"] = f"no: {self._undestroyed}"
         try:
             logged_in = self._token.is_logged_in()
             details["keys"] = str(self.registry.count())

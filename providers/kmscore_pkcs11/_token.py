@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from pkcs11.exceptions import PKCS11Error
 
 from kmscore.errors import InternalError, KmsError, Unavailable
-from kmscore_pkcs11._errors import LOST, STALE, code_of
+from kmscore_pkcs11._errors import LOST, STALE, code_of, is_lost
 from kmscore_pkcs11._failures import FAILURES, code_of_failure, explain
 from kmscore_pkcs11._login import Facts, Identity, facts_of, find, log_in, require_login
 from kmscore_pkcs11._sessions import Place, Pool, Session
@@ -191,7 +191,7 @@ class Token:
     ) -> None:
         """Make ready for another try after an error, or raise what it means."""
         code = code_of_failure(error)
-        if code in LOST:
+        if is_lost(code, function):
             self._reconnect(pool)
         elif code in STALE and place is not None and pool is not None:
             pool.handles.pop(place, None)

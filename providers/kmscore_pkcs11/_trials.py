@@ -16,7 +16,7 @@ from kmscore.algorithms import TRAITS, EncryptionAlgorithm, KeySpec, SigningAlgo
 from kmscore.errors import KmsError
 from kmscore.public_key import PublicKey
 from kmscore_pkcs11 import _asymmetric, _guard
-from kmscore_pkcs11._errors import LOST, name_of
+from kmscore_pkcs11._errors import is_lost, name_of
 from kmscore_pkcs11._failures import FAILURES, code_of_failure
 from kmscore_pkcs11._keys import decrypts, signs
 from kmscore_pkcs11._objects import Pair, generate_pair
@@ -48,7 +48,7 @@ def refusal(trial: Trial, session: Session) -> str:
         trial(session)
     except FAILURES as error:
         code = code_of_failure(error)
-        if code in LOST:
+        if is_lost(code, "C_GenerateKey"):
             raise
         return name_of(code) if code is not None else type(error).__name__
     except KmsError as error:

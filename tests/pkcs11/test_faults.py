@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from pkcs11.exceptions import DeviceMemory
 
 import kmscore
 from kmscore import Message
@@ -317,6 +318,20 @@ def test_a_full_token_says_so_and_keeps_working(opencryptoki, connect):
     finally:
         ask(opencryptoki, "clear")
     assert signer(kms).sign(Message(b"x"))
+
+
+def test_a_full_token_is_not_taken_for_a_lost_one(connect, softhsm, monkeypatch):
+    """What others do meanwhile goes on: the library is not initialised anew."""
+    kms = connect(softhsm)
+    generation = kms.provider._token.module.generation
+
+    def full(*_arguments):
+        raise DeviceMemory
+
+    monkeypatch.setattr("kmscore_pkcs11._keys.generate_secret", full)
+    with pytest.raises(LimitExceeded):
+        kms.create_key("AES_256")
+    assert kms.provider._token.module.generation == generation
 
 
 # --- What callers pass ----------------------------------------------------------------------------

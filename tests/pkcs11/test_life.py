@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from pkcs11 import Attribute
+from kmscore_pkcs11._templates import secret_key
+from pkcs11 import Attribute, KeyType
 
 from kmscore import KeyState, Message
 from kmscore.errors import (
@@ -17,7 +18,7 @@ from kmscore.errors import (
 )
 from tests.pkcs11.conftest import KINDS
 from tests.pkcs11.expectations import EXPECTED
-from tests.pkcs11.inside import objects
+from tests.pkcs11.inside import Clock, objects
 
 AES = pytest.mark.parametrize(
     "token", [kind for kind in KINDS if EXPECTED[kind].symmetric], indirect=True
@@ -39,6 +40,33 @@ def test_a_key_is_destroyed_at_its_date(clocked, token):
         kms.key(key.key_id)
     kms.create_key("RSA_2048", usage="SIGN_VERIFY")
     assert objects(kms, key) == {}
+
+
+def test_a_key_that_the_token_keeps_stops_nobody(connect, softhsm):
+    """It is gone for users, tried again later, and the doctor tells; others due are destroyed."""
+    clock = Clock()
+    kms = connect(softhsm, clock=clock)
+    kept, other = (kms.create_key("AES_256") for _ in range(2))
+    for key in (kept, other):
+        key.disable()
+        key.schedule_deletion(7)
+    identity = kms.provider._store.version(kept.key_id, 1).material
+    fixed = secret_key(identity, f"kms:{kept.key_id}:1", token=True)
+    fixed |= {Attribute.DESTROYABLE: False}
+
+    def replace(session):
+        (handle,) = session.search(identity)
+        session.destroy(handle)
+        session.raw.generate_key(KeyType.AES, 256, capabilities=0, template=fixed)
+
+    kms.provider._token.change("C_GenerateKey", replace)
+    clock.advance(7 * DAY)
+    assert kms.create_key("AES_256").encrypt(b"x")
+    again = connect(softhsm, clock=clock)
+    assert {kept.key_id, other.key_id}.isdisjoint(each.key_id for each in list(again.keys()))
+    assert "does not allow" in again.health().details["destruction of what is due"]
+    assert set(objects(again, kept)) == {"1"}
+    assert objects(again, other) == {}
 
 
 def test_a_deletion_can_be_cancelled(kms):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from kmscore_pkcs11 import _guard
 from kmscore_pkcs11._abilities import Abilities
+from pkcs11.exceptions import DeviceMemory, HostMemory
 
 import kmscore
 from kmscore.errors import ConfigError, IntegrityError
@@ -95,6 +96,21 @@ def test_the_token_is_tried_once(connect, softhsm, path, monkeypatch):
     first = connect(softhsm).capabilities
     monkeypatch.setattr("kmscore_pkcs11._knowledge.probe", None)
     assert connect(softhsm).capabilities == first
+
+
+@pytest.mark.parametrize("answer", [HostMemory, DeviceMemory])
+def test_what_a_full_token_refuses_is_tried_again(softhsm, path, monkeypatch, answer):
+    """No room is no answer to the question what it can do."""
+
+    def full(*_arguments, **_options):
+        raise answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kmscore_pkcs11._trials.generate_pair", full)
+        with kmscore.connect("hsm", config=softhsm.config(path)) as kms:
+            assert "RSA_2048" not in {kind.spec for kind in kms.capabilities.keys}
+    with kmscore.connect("hsm", config=softhsm.config(path)) as kms:
+        assert "RSA_2048" in {kind.spec for kind in kms.capabilities.keys}
 
 
 def test_another_set_of_mechanisms_is_tried_anew(connect, softhsm, path, monkeypatch):
