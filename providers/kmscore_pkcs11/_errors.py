@@ -54,7 +54,11 @@ _CANNOT: Final = Meaning(Unsupported, "the token cannot do that")
 _FORBIDDEN: Final = Meaning(AccessDenied, "the token does not allow that")
 _CIPHERTEXT: Final = Meaning(CiphertextInvalid, CiphertextInvalid().message)
 _MATERIAL: Final = Meaning(ImportMaterialInvalid, "the wrapped material cannot be used")
-_OFF: Final = Meaning(KeyStateError, "the key is disabled on the token")
+_OFF: Final = Meaning(
+    KeyStateError,
+    "the key is disabled on the token",
+    "Another tool did that, or a newer copy of the registry: see kmscore keys reconcile",
+)
 _FULL: Final = Meaning(
     LimitExceeded, "the token has no room for another key", "Destroy keys that are not needed"
 )

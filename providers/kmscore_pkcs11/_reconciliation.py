@@ -51,7 +51,9 @@ _NEWER: Final = (
     "If the registry was restored from an older copy, or the token has another one, go on with the "
     "newest. What no registry knows cannot be used: destroy it with the token's own tool"
 )
-_LEFT: Final = "Nothing uses it: destroy it with the token's own tool"
+_LEFT: Final = (
+    "This registry does not use it: if no other one does, destroy it with the token's own tool"
+)
 _AGAIN: Final = {
     KeyState.ENABLED: "Find out who switched it off, or if the registry is an older copy; then "
     "kmscore keys enable {key}",
@@ -129,6 +131,7 @@ def _compared(token: Token, store: SqliteStore, abilities: Abilities) -> Reconci
             findings.append(finding)
         elif version.number:
             agreed += 1
+    findings.sort(key=lambda each: (each.key_id, each.version, each.kind, each.object_id))
     return Reconciliation(tuple(findings), agreed, others)
 
 

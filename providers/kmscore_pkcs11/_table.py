@@ -188,6 +188,7 @@ _SHOWN: Final = (
     ("refuses disabled keys itself", (_abilities.FLAGS,)),
     ("restricts keys to their mechanisms", (_abilities.ALLOWED,)),
     ("keeps unextractable keys inside", (_abilities.NEVER_WRAPPED,)),
+    ("authenticates the registry", (_abilities.HMAC,)),
 )
 
 

@@ -31,6 +31,7 @@ def test_the_doctor_explains_a_token(doctor, token, expected):
         assert told[name] == "yes"
     for wrapping in ("RSAES_OAEP_SHA_256", "RSAES_PKCS1_V1_5"):
         assert (told[f"import by {wrapping}"] == "yes") == (wrapping in expected.wrapping)
+    assert told["authenticates the registry"] == "yes"
     refused = [value for value in told.values() if value.startswith("no: ")]
     assert all(len(value) > len("no: ") for value in refused)
 

@@ -227,7 +227,9 @@ def test_the_command_tells_and_changes_nothing(kms, key, token, path, capsys):
     assert f"version 1 of key {UNKNOWN}, which is not registered\n    id {identity.hex()}\n" in told
     assert f"version 1 of key {key.key_id} is not on the token" in told
     assert run([*arguments, "--json"]) == 4
-    assert UNKNOWN in {each["key_id"] for each in json.loads(capsys.readouterr().out)["findings"]}
+    ids = [each["key_id"] for each in json.loads(capsys.readouterr().out)["findings"]]
+    assert UNKNOWN in ids
+    assert ids == sorted(ids)
     assert set(objects(kms, kms.key(key.key_id))) == set()
     assert len(findings(kms, UNKNOWN)) == 1
     destroy(kms, identity)
