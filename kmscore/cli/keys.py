@@ -271,8 +271,8 @@ def reconcile(session: Session) -> int:
     findings = [each._asdict() for each in result.findings]
     lines = [f"{each.what}\n    id {each.object_id}\n    {each.advice}" for each in result.findings]
     lines.append(
-        f"{result.agreed} versions of keys are as registered, {len(findings)} findings, "
-        f"{result.others} objects of others"
+        f"versions of keys as registered: {result.agreed}; findings: {len(findings)}; "
+        f"objects of others: {result.others}"
     )
     session.show(
         {"findings": findings, "agreed": result.agreed, "others": result.others}, "\n".join(lines)
