@@ -8,13 +8,20 @@ import time
 import pytest
 from kmscore_pkcs11 import _reconciliation
 from kmscore_pkcs11._abilities import FLAGS
+from kmscore_pkcs11._native import Native
 from kmscore_pkcs11._templates import private_key, public_key, secret_key
 from pkcs11 import Attribute, KeyType, ObjectClass
 
 from kmscore.cli.app import run
+from kmscore.public_key import PublicKey
 from kmscore.registry import FindingKind
+from tests.pkcs11.conftest import KINDS, WITH_AES
+from tests.pkcs11.cryptoki import Cryptoki
 from tests.pkcs11.inside import objects
 
+ON_SOFTHSM = pytest.mark.parametrize(
+    "token", [kind for kind in KINDS if kind == "softhsm"], indirect=True
+)
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
@@ -115,7 +122,7 @@ def test_a_key_that_the_token_has_lost_is_told(kms, key):
     assert kms.key(key.key_id).describe().state == "ENABLED"
 
 
-@pytest.mark.parametrize("token", ["softhsm"], indirect=True)
+@ON_SOFTHSM
 def test_a_registry_from_an_older_copy(connect, token, path, tmp_path):
     """Keys and versions since then are told, each for what it is."""
     kms = connect(token)
@@ -177,7 +184,7 @@ def test_where_flags_cannot_be_changed_they_say_nothing(connect, softhsm):
     assert not findings(kms, key.key_id)
 
 
-@pytest.mark.parametrize("token", ["softhsm"], indirect=True)
+@ON_SOFTHSM
 def test_a_copy_of_a_key_is_told(kms, key):
     """Two objects with one CKA_ID: neither is used while that is so."""
     make_other = secret_key(place_of(kms, key), "copy", token=True)
@@ -191,7 +198,7 @@ def test_a_copy_of_a_key_is_told(kms, key):
     assert found.kind is FindingKind.AMBIGUOUS
 
 
-@pytest.mark.parametrize("token", ["softhsm"], indirect=True)
+@ON_SOFTHSM
 def test_what_imports_leave_is_told(kms):
     """A wrapping key that is gone, one too many, and material that is."""
     key = kms.create_key("AES_256", origin="EXTERNAL")
@@ -206,7 +213,50 @@ def test_what_imports_leave_is_told(kms):
     assert one_more.object_id == extra.hex()
 
 
-@pytest.mark.parametrize("token", ["softhsm"], indirect=True)
+@ON_SOFTHSM
+def test_imported_material_that_is_lost_can_be_imported_again(kms):
+    """And how is told."""
+    key = kms.create_key("AES_256", origin="EXTERNAL")
+    parameters = key.import_parameters("RSAES_OAEP_SHA_1")
+    wrapped = PublicKey(parameters.public_key).encrypt(bytes(32), "RSAES_OAEP_SHA_1")
+    key.import_material(wrapped, parameters.token)
+    destroy(kms, place_of(kms, key))
+    (found,) = findings(kms, key.key_id)
+    assert f"kmscore keys delete-material {key.key_id}" in found.advice
+    key.delete_material()
+    key.import_material(wrapped, parameters.token)
+    assert not findings(kms, key.key_id)
+
+
+@ON_SOFTHSM
+def test_what_a_trial_left_is_told(kms):
+    """Of a process that was killed in the middle of it."""
+    identity = make(kms, "kms:probe", symmetric=True)
+    (found,) = [each for each in findings(kms, "") if each.object_id == identity.hex()]
+    assert "a trial of the token left behind" in found.what
+    destroy(kms, identity)
+
+
+@pytest.mark.parametrize("token", WITH_AES, indirect=True)
+def test_a_login_that_is_lost_makes_no_key_a_missing_one(kms, key, token):
+    """Without it the token shows no keys: it is renewed first."""
+    with Cryptoki(token.module, join=True) as api:
+        session = api.open(token.label)
+        api.call("Logout", session)
+        api.call("CloseSession", session)
+    assert not findings(kms, key.key_id)
+
+
+@ON_SOFTHSM
+def test_an_object_that_goes_while_it_is_looked_at_is_left_out(kms, key, monkeypatch):
+    """Others may destroy theirs at any time."""
+    before = kms.reconcile()
+    listed = Native.token_objects
+    monkeypatch.setattr(Native, "token_objects", lambda *given: [*listed(*given), 2**31])
+    assert kms.reconcile() == before
+
+
+@ON_SOFTHSM
 def test_keys_that_come_and_go_meanwhile_are_no_findings(kms, monkeypatch):
     """What the second look does not find again was on its way."""
     identity = make(kms, f"kms:{UNKNOWN}:1", symmetric=True)
@@ -214,7 +264,7 @@ def test_keys_that_come_and_go_meanwhile_are_no_findings(kms, monkeypatch):
     assert not findings(kms, UNKNOWN)
 
 
-@pytest.mark.parametrize("token", ["softhsm"], indirect=True)
+@ON_SOFTHSM
 def test_the_command_tells_and_changes_nothing(kms, key, token, path, capsys):
     """Exit code 4; once more for machines."""
     identity = make(kms, f"kms:{UNKNOWN}:1", symmetric=True)
