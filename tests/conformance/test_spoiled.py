@@ -207,3 +207,18 @@ def test_a_law_that_finds_something_leaves_no_log_open(tried, outcomes):
     places = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
     open_files = [each.readlink().name for each in places]
     assert not [name for name in open_files if name.startswith("audit.log")]
+
+
+def test_a_provider_that_fails_to_close_takes_no_report_with_it(tried, outcomes):
+    """It is a finding like any other."""
+
+    def spoil(provider):
+        def fail():
+            raise ZeroDivisionError("by design")
+
+        provider.close = fail
+        return provider
+
+    (result,) = tried(spoil, "contract.close-twice")
+    assert result.outcome is Outcome.FAIL
+    assert "ZeroDivisionError" in result.detail
