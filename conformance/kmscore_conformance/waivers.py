@@ -23,6 +23,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from kmscore.errors import ConfigError
 from kmscore_conformance.outcome import FINDINGS, UNTRIED, Outcome, Result
+from kmscore_conformance.witness import all_witnesses
 
 LISTS: Final = ("unsupported", "future", "known-bug")
 _REQUIRED: Final = ("law", "provider", "reason", "link")
@@ -88,18 +89,23 @@ class Waivers:
         return cls(_waivers(data, str(path)))
 
     def require_providers(self, configured: Iterable[str]) -> None:
-        """Check that waivers name providers that there are.
+        """Check that waivers name providers, and peers, that there are.
 
         Raises:
             ConfigError: One does not.
         """
         known = set(configured)
+        others = known | {witness.name for witness in all_witnesses()}
         for waiver in self.all:
-            if waiver.provider not in known:
-                raise ConfigError(
-                    f"a waiver names provider {waiver.provider!r}, which is not configured",
-                    hint=f"Configured: {', '.join(sorted(known)) or 'none'}",
-                )
+            for what, name, among in (
+                ("provider", waiver.provider, known),
+                ("peer", waiver.peer or waiver.provider, others),
+            ):
+                if name not in among:
+                    raise ConfigError(
+                        f"a waiver names {what} {name!r}, which is not configured",
+                        hint=f"Configured: {', '.join(sorted(known)) or 'none'}",
+                    )
 
     def apply(self, result: Result) -> Result:
         """The result, WAIVED where it is a finding that was accepted."""
@@ -111,12 +117,13 @@ class Waivers:
         return result
 
     def idle(self, results: Iterable[Result]) -> tuple[Waiver, ...]:
-        """Waivers that accepted nothing, though their law was tried on their provider."""
+        """Waivers that accepted nothing, though their law was tried on their provider and peer."""
         every = list(results)
         tried = {(result.law, result.provider) for result in every}
+        peers = {"", *(result.peer for result in every)}
         found: list[Waiver] = []
         for waiver in self.all:
-            if not any(
+            if waiver.peer not in peers or not any(
                 fnmatchcase(law, waiver.law) for law, name in tried if name == waiver.provider
             ):
                 continue

@@ -101,6 +101,18 @@ def test_a_waiver_is_not_judged_where_the_rest_does_not_apply(load):
     assert waivers.idle([other]) == waivers.all
 
 
+def test_a_waiver_for_a_peer_that_was_not_there_is_not_judged(load):
+    """One file serves runs with different peers; a peer that nobody knows is refused."""
+    waivers = load(GOOD + 'peer = "two"\n')
+    first = Result("sig.other-message", "EC_P256 ECDSA_SHA_256", "one", "three", Outcome.PASS)
+    assert waivers.idle([first]) == ()
+    assert waivers.idle([first, replace(first, peer="two")]) == waivers.all
+    waivers.require_providers(["one", "two"])
+    load(GOOD + 'peer = "openssl"\n').require_providers(["one"])
+    with pytest.raises(ConfigError, match="names peer 'two', which is not configured"):
+        waivers.require_providers(["one"])
+
+
 def test_a_waiver_of_a_law_that_was_not_tried_is_not_judged(load, run):
     """As when somebody looks at one law alone."""
     assert run(lambda provider: provider, load(GOOD), "sig.other-key").idle == ()
