@@ -88,11 +88,15 @@ class Kms:
     def health(self) -> Health:
         """Whether the provider can serve now; never raises for that."""
         try:
-            return self.provider.health()
+            health = self.provider.health()
+            # A plugin may have been written without a type checker.
+            if not isinstance(health, Health):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError
         except KmsError as error:
             return Health(ok=False, message=str(error))
         except Exception as error:  # noqa: BLE001 - whoever asks wants to know of the others, too
             return Health(ok=False, message=f"the provider failed with {type(error).__name__}")
+        return health
 
     def create_key(
         self,

@@ -309,7 +309,7 @@ def as_dict(info: KeyInfo) -> dict[str, Any]:
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:
     """Rows in columns, for people."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows

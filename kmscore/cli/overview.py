@@ -56,7 +56,7 @@ def providers(session: Session) -> None:
             )
             for kind in capabilities["keys"]
         ]
-        click.echo(table(lines))
+        click.echo(table(lines) or "  no keys")
         click.echo(f"  features: {', '.join(capabilities['features']).lower()}")
 
 

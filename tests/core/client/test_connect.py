@@ -160,6 +160,14 @@ def test_a_provider_that_fails_is_told_of_without_its_words(content, monkeypatch
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_health_that_is_none_is_no_good_health(content, monkeypatch):
+    """Of a provider that returns something else."""
+    kms = kmscore.connect("one", config=content)
+    monkeypatch.setattr(kms.provider, "health", lambda: None)
+    assert not kms.health().ok
+    kms.close()
+
+
 def test_names_that_the_package_lacks_are_attribute_errors():
     """As for any module."""
     with pytest.raises(AttributeError, match="nonsense"):

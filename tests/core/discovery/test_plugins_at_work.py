@@ -79,6 +79,14 @@ def test_somebody_elses_provider_is_opened_by_configuration(install_provider):
         assert kms.health().message == "fine"
 
 
+def test_a_provider_without_keys_is_listed(install_provider, kmscore_command):
+    """It may have a generator alone."""
+    install_provider("acme-kms", "acme")
+    done = kmscore_command("providers", plugins=[], more='[providers.mine]\ntype = "acme"')
+    assert done.returncode == 0
+    assert "mine\n  no keys\n" in done.stdout
+
+
 def test_a_listener_hears_of_operations(install, software, caplog):
     """Those that fail too; what it raises is logged, and reaches nobody else."""
     module = install("acme-ears", "ears", LISTENER)
