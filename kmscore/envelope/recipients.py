@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 PREFIX: Final = "kmscore/"
 """Provider ids in messages are this and the configured name of the provider."""
 
+SHOWN: Final = 256
+"""Characters of a recipient's name that errors show."""
+
 Opener = Key | Kms
 """What may open a message: one key, or all keys of a provider."""
 
@@ -158,10 +161,14 @@ def open_materials(
             out of reach, since that one may open the message later.
     """
     failure: KmsError | None = None
+    absent: KeyNotFound | None = None
     for recipient, opener in _candidates(recipients, openers):
         try:
             key = opener if isinstance(opener, Key) else opener.key(_key_id(recipient))
             plaintext = key.decrypt(_ciphertext(recipient), context=context)
+        except KeyNotFound as error:
+            absent = error
+            continue
         except KmsError as error:
             if failure is None or error.retryable or not failure.retryable:
                 failure = error
@@ -171,10 +178,10 @@ def open_materials(
         failure = failure or CiphertextInvalid()
     if failure is not None:
         raise failure
-    names = ", ".join(f"{each.provider_id} {_shown(each)}" for each in recipients)
+    names = ", ".join(_shown(each) for each in recipients)
     raise KeyNotFound(
         "none of the message's recipients is at hand", hint=f"It can be opened by: {names}"
-    )
+    ) from absent
 
 
 def _candidates(
@@ -220,4 +227,7 @@ def _ciphertext(recipient: EncryptedDataKey) -> bytes:
 
 
 def _shown(recipient: EncryptedDataKey) -> str:
-    return recipient.provider_info.decode("utf-8", "backslashreplace")
+    """A recipient on one line of bounded length: whoever wrote the message chose its text."""
+    text = f"{recipient.provider_id} {recipient.provider_info.decode('utf-8', 'backslashreplace')}"
+    shown = text if text.isprintable() else ascii(text)
+    return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}…"

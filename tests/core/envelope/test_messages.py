@@ -140,13 +140,16 @@ def test_of_several_recipients_that_fail_the_last_is_told(cloud):
     assert caught.value.key == last.key_id
 
 
-def test_who_is_no_recipient_is_told_who_is(cloud, key, other):
+def test_who_is_no_recipient_is_told_who_is(cloud, hsm, key, other):
     """With names, so that one knows whom to ask."""
     second = cloud.create_key("AES_256")
     message = envelope.encrypt(b"x", key, second)
     with pytest.raises(KeyNotFound) as caught:
         envelope.decrypt(message, other)
     names = f"kmscore/cloud {key.key_id}, kmscore/cloud {second.key_id}"
+    assert caught.value.hint == f"It can be opened by: {names}"
+    with pytest.raises(KeyNotFound) as caught:
+        envelope.decrypt(message, hsm)  # which looked for the ids, and has none of them
     assert caught.value.hint == f"It can be opened by: {names}"
 
 
@@ -157,6 +160,18 @@ def test_a_recipient_whose_name_is_no_text_is_told_in_escapes(key, other):
     with pytest.raises(KeyNotFound) as caught:
         envelope.decrypt(message, other)
     assert caught.value.hint.endswith(r"kmscore/cloud " + r"\xff" * len(name))
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "\nhint: all is well", "a" * 60_000])
+def test_the_text_of_a_stranger_cannot_take_over_an_error(key, other, text):
+    """No escape sequence, no line of its own, no flood."""
+    name, place = b"kmscore/cloud", b"\x00\x0dkmscore/cloud"
+    longer = name + text.encode()
+    message = envelope.encrypt(b"x", key).replace(place, len(longer).to_bytes(2) + longer)
+    with pytest.raises(KeyNotFound) as caught:
+        envelope.decrypt(message, other)
+    assert caught.value.hint.isprintable()
+    assert len(caught.value.hint) < 400
 
 
 def test_recipients_of_other_programs_are_passed_over(key, other):
