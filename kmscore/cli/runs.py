@@ -67,7 +67,7 @@ class Plan:
 
     Attributes:
         jobs: Folder by folder, in the order of the names.
-        left_out: What was found in folders and is not touched, with the reason.
+        left_out: What was found in folders or by patterns and is not touched, with the reason.
         folders: What folders become, and their permissions.
         unreadable: Folders that cannot be looked into.
     """
@@ -98,7 +98,7 @@ class Plan:
                     if os.path.isdir(path):
                         self._add_folder(path)
                     else:
-                        self._add(path, os.path.basename(path), named=True)
+                        self._add(path, os.path.basename(path), named=path == source)
         targets = {job.target for job in self.jobs}
         if len(targets) < len(self.jobs):
             raise click.UsageError("two SOURCES would become the same file")

@@ -241,6 +241,19 @@ def test_permissions_are_kept(encrypt, cli, home):
         assert (home / "back" / name).stat().st_mode & 0o777 == mode
 
 
+def test_a_pattern_may_match_more_than_messages(encrypt, cli, home):
+    """What is none by its name is left out and told, as in a folder."""
+    (home / "tree").mkdir()
+    (home / "tree/a").write_bytes(b"a")
+    encrypt("tree", "-o", "safe")
+    (home / "safe/readme").write_text("no message")
+    done = cli("envelope", "decrypt", "safe/*", "-o", "back")
+    assert (done.code, files(home / "back")) == (0, ["a"])
+    assert "left out: safe/readme does not end in .kms" in done.err
+    assert cli("envelope", "inspect", "safe/*").code == 0
+    assert cli("envelope", "decrypt", "safe/readme", "-o", "back").code == 2
+
+
 def test_folders_keep_their_permissions_and_empty_ones_their_place(encrypt, cli, home):
     """What a private folder hid is not shown to others when it is decrypted."""
     for name, mode in (("", 0o700), ("shared", 0o750), ("shared/empty", 0o700), ("closed", 0o555)):
