@@ -143,6 +143,8 @@ class Plan:
     def _add(self, path: str, place: str, *, named: bool) -> None:
         name = self._rename(place)
         if name is None:
+            if named and not os.path.lexists(path):
+                raise InvalidRequest(f"there is no {shown(path)}", hint="Check the path")
             if named:
                 raise click.UsageError(
                     f"{shown(path)} does not end in {SUFFIX}: use -i and -o for it"

@@ -197,6 +197,7 @@ def test_a_run_is_resumed(cli, key, tree):
         (["encrypt", "--key", "orders", "missing", "-o", "x"], 1, "cannot read"),
         (["encrypt", "--key", "orders", "three", "-o", "tree/one"], 1, "tree/one"),
         (["decrypt", "three", "-o", "x"], 2, "does not end in .kms"),
+        (["decrypt", "missing", "-o", "x"], 1, "there is no missing"),
         (["decrypt", "-i", "three", "-o", "x"], 1, "no envelope message"),
         (["decrypt", "-i", "missing", "-o", "x"], 1, "cannot read missing"),
         (["rewrap", "-i", "three"], 2, "--key"),
