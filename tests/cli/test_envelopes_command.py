@@ -229,6 +229,11 @@ def test_progress_is_shown_to_people(home, key):
         run = ["envelope", "decrypt", "sealed.kms", "-o", "back", *resume]
         subprocess.run([str(KMSCORE), *run], stderr=theirs, check=True)
         assert b"100%" in os.read(ours, 10_000)
+    # A pipe has no size, so that nobody knows how much is left of it.
+    piped = [*command, "-o", "piped"]
+    subprocess.run(piped, input=LARGE, stderr=theirs, check=True)
+    shown = os.read(ours, 10_000)
+    assert (b"2 MiB" in shown, b"%" in shown) == (True, False)
     refused = subprocess.run(
         command, input=b"x", stdout=theirs, stderr=subprocess.PIPE, check=False
     )
