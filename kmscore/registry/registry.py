@@ -49,6 +49,7 @@ class Registry(Lookup):
     ) -> None:
         super().__init__(store, clock)
         self._destroy = destroy
+        self._swept: int | None = None  # the second at which nothing was due
 
     # --- Life cycle --------------------------------------------------------------------------
 
@@ -305,11 +306,16 @@ class Registry(Lookup):
     def sweep(self) -> None:
         """Destroy what is due: expired material, keys at their end, import jobs too old.
 
-        Takes microseconds when nothing is. Several processes may sweep at once. What cannot be
-        destroyed stays due, and keeps nothing else; the first such error is raised at the end.
+        Looks once a second when nothing is: all ends are whole seconds, and lie ahead when they
+        are set. Several processes may sweep at once. What cannot be destroyed stays due, and keeps
+        nothing else; the first such error is raised at the end.
         """
         now = int(self._clock())
+        if now == self._swept:
+            return
         keys, jobs = self._store.due(now)
+        if not keys and not jobs:
+            self._swept = now
         failures: list[KmsError] = []
         for key_id in keys:
             with _collecting(failures), self._store.write() as writer:
