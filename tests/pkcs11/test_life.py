@@ -10,6 +10,7 @@ from kmscore_pkcs11._templates import secret_key
 from pkcs11 import Attribute, KeyType
 
 from kmscore import KeyState, Message
+from kmscore.ciphertext import parse
 from kmscore.errors import (
     AlreadyExists,
     InternalError,
@@ -213,3 +214,22 @@ def test_others_go_on_encrypting_while_a_key_rotates(kms):
         finally:
             rotated.set()
         assert all(each.result() for each in done)
+
+
+@AES
+def test_a_key_that_rotates_between_the_look_and_the_use_encrypts_with_its_new_version(kms):
+    """The token refuses the old one, and nobody who encrypts hears of it."""
+    key = kms.create_key("AES_256")
+    registry = kms.provider.registry
+    look = registry.usable
+
+    def look_too_early(key_id, operation):
+        record = look(key_id, operation)
+        registry.usable = look
+        key.rotate()
+        return record
+
+    registry.usable = look_too_early
+    sealed = key.encrypt(b"x")
+    assert parse(sealed).key_version == 2
+    assert key.decrypt(sealed) == b"x"
