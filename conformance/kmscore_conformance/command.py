@@ -69,7 +69,7 @@ def run(
 ) -> int:
     """Try every law on PROVIDERS of the configuration.
 
-    Exits with 1 when a law is broken, or when a waiver accepts nothing.
+    Exits with 1 when a law is broken, a waiver accepts nothing, or nothing was tried.
     """
     from kmscore_conformance.report import Report, make_folder, write_report
     from kmscore_conformance.runner import run_laws
@@ -174,7 +174,7 @@ def zoo(line: CommandLine, animals: tuple[str, ...], target: Path | None) -> int
 def matrix(line: CommandLine, reports: tuple[Path, ...], targets: tuple[Path, ...]) -> int:
     """Merge REPORTS, files report.json or folders with one, into one matrix.
 
-    Exits with 1 when a law is broken, or when a waiver accepts nothing.
+    Exits with 1 when a law is broken, a waiver accepts nothing, or nothing was tried.
     """
     from kmscore_conformance.report import Report, write_matrix
     from kmscore_conformance.report.matrix import Matrix

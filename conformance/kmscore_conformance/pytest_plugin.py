@@ -24,7 +24,7 @@ class Run:
         self.session = session
         self.items: list[Item] = []
         self.results: list[Result] = []
-        self.idle: tuple[str, ...] = ()
+        self.complaints: list[str] = []
 
     def every_result(self) -> list[Result]:
         """A result for each item: pytest may have deselected some, or stopped before them."""
@@ -109,7 +109,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Delete the keys, write the report, and fail for waivers that accept nothing."""
+    """Delete the keys, write the report, and fail for what no test is to blame for."""
     run = session.config.stash.get(_RUN, None)
     if run is None:
         return
@@ -121,23 +121,25 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     from kmscore_conformance.report import Report, write_report
 
     report = Report.of(run.session, run.every_result())
-    run.idle = report.idle
+    run.complaints = [f"the waiver {waiver} accepts nothing" for waiver in report.idle]
+    if not report.tried:
+        run.complaints.append("nothing was tried")
     folder = session.config.getoption("--kms-report")
     if folder:
         write_report(report, Path(folder))
-    if report.idle and session.exitstatus == pytest.ExitCode.OK:
+    if run.complaints and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Name the waivers that accept nothing, and the keys that were left behind."""
+    """Say what no test is to blame for, and name the keys that were left behind."""
     run = config.stash.get(_RUN, None)
     if run is None:
         return
-    for waiver in run.idle:
-        terminalreporter.write_line(f"kmscore: the waiver {waiver} accepts nothing", red=True)
+    for complaint in run.complaints:
+        terminalreporter.write_line(f"kmscore: {complaint}", red=True)
     for subject in run.session.everybody:
         for key, reason in subject.leftovers.items():
             terminalreporter.write_line(f"kmscore: {subject.name} keeps key {key}: {reason}")

@@ -220,6 +220,14 @@ def test_what_was_left_out_later_stands_as_it_was_tried(good):
     assert verdict(Matrix([later])) == "Nothing was tried"
 
 
+def test_a_run_that_tried_nothing_does_not_pass(good):
+    """A law that does not apply, or a budget that is too small, is no proof of anything."""
+    idle = [replace(result, outcome=Outcome.NOT_RUN) for result in good.results]
+    assert good.ok
+    assert not replace(good, results=idle).ok
+    assert not Matrix([replace(good, results=idle)]).ok
+
+
 def test_only_a_run_of_every_law_keeps_every_law_that_applies(good):
     """Laws that do not apply are none that were left out; waived ones are told."""
     sample = good.results[0]

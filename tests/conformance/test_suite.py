@@ -89,6 +89,15 @@ def test_a_waived_case_is_xfailed_and_an_idle_waiver_fails(run_pytest, folder):
     assert "the waiver sym.hides on one accepts nothing" in ran.stdout
 
 
+def test_a_run_that_tried_nothing_fails(run_pytest):
+    """Here for want of calls; a law that does not apply is no success either."""
+    ran = run_pytest(
+        *("--kms-provider", "one", *QUICK, "--kms-law", "sym.hides", "--kms-max-calls", "1")
+    )
+    assert ran.returncode == 1
+    assert "kmscore: nothing was tried" in ran.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

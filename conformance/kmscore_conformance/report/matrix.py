@@ -120,9 +120,10 @@ class Matrix:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing fails as it is now, and no report has an idle waiver."""
+        """Whether something was tried, nothing fails as it is now, and no waiver is idle."""
         failed = any(each.outcome is Outcome.FAIL for each in self.results)
-        return not failed and not any(report.idle for report in self.reports)
+        idle = any(report.idle for report in self.reports)
+        return bool(self.tried) and not failed and not idle
 
     def laws_with(self, outcome: Outcome) -> frozenset[str]:
         """Ids of laws that have this outcome in some case."""

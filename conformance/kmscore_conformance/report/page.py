@@ -64,9 +64,9 @@ def verdict(matrix: Matrix) -> str:
     names = matrix.tested
     listed = " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
     verb = "keeps" if len(names) == 1 else "keep"
+    if not matrix.tried:
+        return "Nothing was tried"
     if matrix.ok:
-        if not Cell.of(matrix.results).tried:
-            return "Nothing was tried"
         said = f"{listed} {verb} every law that {'was tried' if matrix.left_out else 'applies'}"
         exceptions = {
             "waived": len(matrix.laws_with(Outcome.WAIVED)),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from kmscore import __version__
 from kmscore.errors import ConfigError
 from kmscore_conformance.law import all_laws
-from kmscore_conformance.outcome import Outcome, Result
+from kmscore_conformance.outcome import UNTRIED, Outcome, Result
 
 if TYPE_CHECKING:
     from kmscore_conformance.session import Session
@@ -76,8 +76,13 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether the run passes: nothing fails that is not waived, and no waiver is idle."""
-        return not self.idle and not self.counts[Outcome.FAIL]
+        """Whether the run passes: something was tried, no law is broken, no waiver is idle."""
+        return self.tried and not self.idle and not self.counts[Outcome.FAIL]
+
+    @property
+    def tried(self) -> bool:
+        """Whether any law was tried."""
+        return any(each.outcome not in UNTRIED for each in self.results)
 
     @property
     def counts(self) -> Counter[Outcome]:
