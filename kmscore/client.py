@@ -16,13 +16,12 @@ from kmscore.checks import require_bytes, require_length, require_text
 from kmscore.context import EncryptionContext
 from kmscore.errors import (
     ConfigError,
-    InternalError,
     InvalidRequest,
     KmsError,
     PluginError,
     Unsupported,
 )
-from kmscore.gate import Gate, interface
+from kmscore.gate import DEFECT, Gate, interface
 from kmscore.key import Key
 from kmscore.retry import Replay, Retrier
 from kmscore.spi import Health, KeyManager, NewKey, Provider, RandomSource, Symmetric
@@ -48,8 +47,6 @@ __all__ = ["Key", "Kms", "connect"]
 Interface = TypeVar("Interface")
 
 PAGE_SIZE = 200
-
-_DEFECT = "This is a defect of the provider: please report it"
 
 
 class Kms:
@@ -285,12 +282,7 @@ class Kms:
             error.at(provider=self.name, operation="close")
             raise
         except Exception as error:
-            raise InternalError(
-                f"the provider failed with {type(error).__name__}",
-                hint=_DEFECT,
-                provider=self.name,
-                operation="close",
-            ) from error
+            raise self._gate.defect(error, "close") from error
         finally:
             self._gate.close()
 
@@ -414,11 +406,11 @@ def _open(kind: ProviderType, setting: Setting, gate: Gate) -> Kms:
         provider = kind.open(setting)
         # Plugins may have been written without a type checker.
         if not isinstance(provider, Provider):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise PluginError(f"{what} opened a {type(provider).__name__}", hint=_DEFECT)
+            raise PluginError(f"{what} opened a {type(provider).__name__}", hint=DEFECT)
         try:
             kms = Kms(provider, gate)
             if not isinstance(kms.capabilities, Capabilities):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise PluginError(f"{what} does not say what it can do", hint=_DEFECT)
+                raise PluginError(f"{what} does not say what it can do", hint=DEFECT)
         except BaseException:
             provider.close()
             raise
@@ -436,7 +428,7 @@ def _open(kind: ProviderType, setting: Setting, gate: Gate) -> Kms:
         # The text of a foreign exception may hold a secret: name its class alone.
         raise PluginError(
             f"{what} failed to open with {type(error).__name__}",
-            hint=_DEFECT,
+            hint=DEFECT,
             provider=setting.name,
             operation="open",
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kmscore.audit import AuditEvent, context_hashes, emit
 from kmscore.audit.errand import ERRAND
@@ -17,6 +17,9 @@ from kmscore.spi import NOTHING, last_request_id, note_request_id
 if TYPE_CHECKING:
     from kmscore.audit import AuditLog
     from kmscore.retry import Replay, Retrier
+
+DEFECT: Final = "This is a defect of the provider: please report it"
+"""What to do about a provider that breaks the contract."""
 
 Result = TypeVar("Result")
 Interface = TypeVar("Interface")
@@ -116,6 +119,17 @@ class Gate:
         if self._log is not None:
             self._log.extend(events)
 
+    def defect(self, error: Exception, operation: str, key: str = "") -> InternalError:
+        """What a foreign exception of the provider is told as."""
+        # Its text may hold anything, secrets too: name its class.
+        return InternalError(
+            f"the provider failed with {type(error).__name__}",
+            hint=DEFECT,
+            provider=self.provider,
+            operation=operation,
+            key=key,
+        )
+
     def close(self) -> None:
         """Let nothing pass any more, and finish the audit log."""
         self._closed = True
@@ -139,7 +153,7 @@ class Gate:
             send = partial(self._send, operation, key, call, arguments)
             return self._retrier.resume(error, send, replay)
         except Exception as error:
-            raise self._defect(error, operation, key) from error
+            raise self.defect(error, operation, key) from error
 
     def _send(
         self, operation: str, key: str, call: Callable[..., Result], arguments: tuple[Any, ...]
@@ -150,17 +164,7 @@ class Gate:
             error.at(provider=self.provider, operation=operation, key=key)
             raise
         except Exception as error:
-            raise self._defect(error, operation, key) from error
-
-    def _defect(self, error: Exception, operation: str, key: str) -> InternalError:
-        # The text of a foreign exception may hold anything, secrets too: name its class.
-        return InternalError(
-            f"the provider failed with {type(error).__name__}",
-            hint="This is a defect of the provider: please report it",
-            provider=self.provider,
-            operation=operation,
-            key=key,
-        )
+            raise self.defect(error, operation, key) from error
 
     def _report(
         self,
