@@ -89,7 +89,7 @@ def serving(folder: Path, environment: Mapping[str, str]) -> Iterator[int]:
         while not (ready.exists() and ready.read_text()):
             if server.poll() is not None or time.monotonic() > ends:
                 raise SystemExit(f"no server: {(folder / 'server.log').read_text()}")
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two looks: the loop ends with the server's first word
         yield json.loads(ready.read_text())["port"]
     finally:
         server.send_signal(signal.SIGTERM)
