@@ -6,7 +6,6 @@ Every length is checked against a bound before anything of that length is read o
 
 from __future__ import annotations
 
-import hmac
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -21,6 +20,7 @@ from kmscore.envelope.suites import (
     suite_of,
 )
 from kmscore.errors import IntegrityError, InvalidRequest, LimitExceeded, Unsupported
+from kmscore.hashing import compare_digest
 
 VERSION: Final = 2
 FRAMED: Final = 2
@@ -195,7 +195,7 @@ def authenticate(header: Header, key: bytes, commitment: bytes) -> FrameCipher:
     Raises:
         IntegrityError: The data key is not the one of this message, or the header was altered.
     """
-    if not hmac.compare_digest(commitment, header.commitment):
+    if not compare_digest(commitment, header.commitment):
         raise IntegrityError("the message was altered, or belongs to another data key")
     cipher = header.suite.cipher(key)
     try:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from hashlib import sha512
 from typing import Final
 
 from kmscore.errors import InvalidRequest, Unsupported
+from kmscore.hashing import INNER_PAD, OUTER_PAD, sha512
 
 TAG_BYTES: Final = 16
 IV_BYTES: Final = 12
@@ -111,19 +111,15 @@ class Suite:
         return key[: self.key_bytes], commitment[:COMMITMENT_BYTES]
 
 
-_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
-_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
-
-
 def _hkdf_sha512(
     salt: bytes, secret: bytes | bytearray, first: bytes, second: bytes
 ) -> tuple[bytes, bytes]:
     # HMAC (RFC 2104) is written out: `hmac.digest` looks its hash up by name in OpenSSL at every
     # call, and begins anew for the second info. Small messages cost little else.
-    inside = sha512(salt.translate(_INNER).ljust(128, b"\x36") + secret).digest()
-    key = sha512(salt.translate(_OUTER).ljust(128, b"\x5c") + inside).digest()
-    inner = sha512(key.translate(_INNER).ljust(128, b"\x36"))
-    outer = sha512(key.translate(_OUTER).ljust(128, b"\x5c"))
+    inside = sha512(salt.translate(INNER_PAD).ljust(128, b"\x36") + secret).digest()
+    key = sha512(salt.translate(OUTER_PAD).ljust(128, b"\x5c") + inside).digest()
+    inner = sha512(key.translate(INNER_PAD).ljust(128, b"\x36"))
+    outer = sha512(key.translate(OUTER_PAD).ljust(128, b"\x5c"))
     second_inner, second_outer = inner.copy(), outer.copy()
     inner.update(first)
     outer.update(inner.digest())

@@ -67,6 +67,11 @@ def test_importing_kmscore_loads_none_of_its_dependencies(loaded):
     assert {name for name in names if name.startswith("kmscore")} == {"kmscore"}
 
 
+def test_hashes_of_what_is_short_load_no_second_openssl(loaded):
+    """`cryptography` has one already."""
+    assert loaded("import kmscore.hashing") & {"hashlib", "hmac", "_hashlib"} == set()
+
+
 def test_the_version_is_told_without_the_command_line(loaded):
     """``kmscore --version`` is what scripts ask for in a loop."""
     assert loaded(command("--version")) & (SLOW | {"click", "cryptography", "pluggy"}) == set()
