@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from kmscore.cli.progress import progress_bar
 from kmscore.cli.runs import (
     OF_ONE_FILE,
     OF_ONE_MESSAGE,
@@ -21,8 +22,8 @@ from kmscore.cli.runs import (
     Rename,
     add_suffix,
     described,
+    is_done,
     only_encrypted,
-    progress_bar,
     run,
     shown,
     strip_suffix,
@@ -344,7 +345,7 @@ def _do(
     if plan is not None:
         return run(session, plan, work, resume=resume, of_one=of_one)
     job = Job(str(source), str(target))
-    skipped = resume and os.path.lexists(job.target)
+    skipped = resume and is_done(job)
     if not skipped:
         with progress_bar(session, _size(job.source)) as progress:
             work(job, progress)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
-import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from kmscore.cli.session import Session, is_terminal
+from kmscore.cli.progress import progress_bar
+from kmscore.cli.session import Session
 from kmscore.errors import (
     AccessDenied,
     AlreadyExists,
@@ -82,7 +80,8 @@ class Plan:
             rename: Names the outputs.
 
         Raises:
-            click.UsageError: Two files would become the same, or a named file cannot be done.
+            click.UsageError: Two files would become the same, a file would become another one of
+                them or itself, or a named file cannot be done.
             InvalidRequest: A pattern matches nothing.
         """
         self._folder = folder if folder is None else folder.rstrip("/") or "/"
@@ -100,9 +99,36 @@ class Plan:
                         self._add_folder(path)
                     else:
                         self._add(path, os.path.basename(path), named=path == source)
-        targets = {job.target for job in self.jobs}
+        if folder is not None:
+            self._leave_out_outputs()
+
+    def _leave_out_outputs(self) -> None:
+        """Leave out what a run before this one made: outputs may be beside the inputs.
+
+        What became of a file that is there is no news; the rest is named.
+        """
+        places = _Places()
+        targets = {places.of(job.target) for job in self.jobs}
         if len(targets) < len(self.jobs):
             raise click.UsageError("two SOURCES would become the same file")
+        jobs, self.jobs = self.jobs, []
+        for job in jobs:
+            place, goal = places.of(job.source), places.of(job.target)
+            if place == goal:
+                raise click.UsageError(f"input and output are the same file: {shown(job.source)}")
+            encrypts = goal == (place[0], add_suffix(place[1]))
+            if encrypts and strip_suffix(place[1]) and _is_message(job.source):
+                if place not in targets:
+                    self.left_out.append((job.source, "is encrypted already"))
+            elif place not in targets:
+                self.jobs.append(job)
+            elif encrypts:
+                raise click.UsageError(
+                    f"{shown(job.source)} is no message, and another file would become it:"
+                    " name another folder with -o"
+                )
+            else:
+                self.left_out.append((job.source, "is what another file becomes"))
 
     def _is_new(self, path: str) -> bool:
         """Whether that was not found before: a pattern may match a folder and what is in it."""
@@ -178,6 +204,17 @@ def only_encrypted(name: str) -> str | None:
     return name if strip_suffix(name) else None
 
 
+def is_done(job: Job) -> bool:
+    """Whether the output of a job is there; outputs are complete when they are there."""
+    from kmscore.envelope.files import is_same
+
+    try:
+        target = os.lstat(job.target)
+    except OSError:
+        return False
+    return stat.S_ISREG(target.st_mode) and not is_same(target, job.source)
+
+
 def run(
     session: Session,
     plan: Plan,
@@ -209,7 +246,7 @@ def run(
     try:
         with progress_bar(session, _total(plan.jobs)) as progress, batch:
             for job in plan.jobs:
-                if resume and os.path.lexists(job.target):
+                if resume and is_done(job):
                     skipped += 1
                     continue
                 try:
@@ -266,36 +303,6 @@ def _report(
 def described(error: KmsError) -> dict[str, str]:
     """What went wrong with one file, in plain values for JSON."""
     return {"type": type(error).__name__, "message": error.message}
-
-
-@contextmanager
-def progress_bar(session: Session, total: int) -> Generator[Progress]:
-    """A bar on a terminal, for people; what was done where no total is known; nothing elsewhere."""
-    if session.json or not is_terminal(sys.stderr):
-        yield lambda _: None
-        return
-    if not total:
-        yield from _counter()
-        return
-    with click.progressbar(length=total, file=sys.stderr) as bar:
-        yield bar.update
-        bar.update(total - bar.pos)  # headers and tags, and files that were left out
-
-
-def _counter() -> Generator[Progress]:
-    done, told = 0, 0.0
-
-    def count(more: int) -> None:
-        nonlocal done, told
-        done += more
-        if (now := time.monotonic()) >= told + 0.1:  # a terminal takes its time
-            told = now
-            click.echo(f"\r  {done >> 20} MiB", err=True, nl=False)
-
-    try:
-        yield count
-    finally:
-        click.echo(f"\r  {done >> 20} MiB", err=True)
 
 
 def _total(jobs: Iterable[Job]) -> int:
@@ -356,6 +363,30 @@ def _expanded(source: str) -> list[str]:
     if not found:
         raise InvalidRequest(f"nothing matches {shown(source)}", hint="Check the pattern")
     return found
+
+
+class _Places:
+    """Tells files apart by their folder and their name there, however their paths are written."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, tuple[int, int] | str] = {}
+
+    def of(self, path: str) -> tuple[tuple[int, int] | str, str]:
+        """The folder, and the name."""
+        folder, name = os.path.split(path)
+        if folder not in self._folders:
+            self._folders[folder] = _identity(folder or os.curdir) or folder
+        return self._folders[folder], name
+
+
+def _is_message(path: str) -> bool:
+    """Whether a file is an envelope message; its name does not count."""
+    from kmscore.envelope.files import inspect_file
+
+    try:
+        return os.path.isfile(path) and inspect_file(path) is not None
+    except KmsError:
+        return False
 
 
 def _identity(path: str) -> tuple[int, int] | None:

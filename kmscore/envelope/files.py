@@ -240,7 +240,7 @@ def _opened(
         status = os.fstat(handle)
         if stat.S_ISDIR(status.st_mode):
             raise InvalidRequest(f"{shown(name)} is a folder")
-        if not in_place and _is_same(status, goal):
+        if not in_place and is_same(status, goal):
             raise InvalidRequest(f"input and output are the same file: {shown(name)}")
         regular = stat.S_ISREG(status.st_mode)
         given = _Given(handle, status.st_size if regular else None, status.st_mtime_ns)
@@ -249,7 +249,8 @@ def _opened(
             yield given, draft
 
 
-def _is_same(status: os.stat_result, target: str) -> bool:
+def is_same(status: os.stat_result, target: str) -> bool:
+    """Whether a path leads to that very file."""
     try:
         other = os.stat(target)
     except OSError:

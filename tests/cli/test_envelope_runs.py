@@ -228,6 +228,79 @@ def test_a_folder_may_hold_its_own_outputs(encrypt, home):
     assert files(folder) == ["a", "safe/a.kms"]
 
 
+@pytest.mark.parametrize("output", ["tree", "./tree/", "link"])
+@pytest.mark.parametrize("source", ["tree", "tree/**", "by the shell"])
+def test_outputs_may_be_beside_their_inputs(encrypt, home, source, output):
+    """A run that is done again encrypts nothing twice, also when the plaintexts are gone."""
+
+    def run(*options):
+        named = [f"tree/{path.name}" for path in (home / "tree").iterdir()]
+        done = encrypt(*(named if source == "by the shell" else [source]), "-o", output, *options)
+        assert done.code == 0, done.err
+        return done.err
+
+    (home / "tree").mkdir()
+    (home / "link").symlink_to("tree")
+    for name in ("a", "b.kms"):
+        (home / "tree" / name).write_text(name)
+    run()
+    assert files(home / "tree") == ["a", "a.kms", "b.kms", "b.kms.kms"]
+    assert run("--resume").splitlines() == ["0 files done, 2 were there already"]
+    (home / "tree/a").unlink()
+    assert "left out: tree/a.kms is encrypted already\n" in run("--resume")
+    assert files(home / "tree") == ["a.kms", "b.kms", "b.kms.kms"]
+
+
+def test_decrypted_files_may_be_beside_their_messages(encrypt, cli, home):
+    """Again and again: what a message became is not decrypted itself."""
+    (home / "tree").mkdir()
+    (home / "tree/a").write_bytes(b"a")
+    encrypt("tree", "-o", "tree")
+    encrypt("-i", "tree/a.kms", "-o", "tree/a.kms.kms")
+    for name in ("a", "a.kms"):
+        (home / "tree" / name).unlink()
+    for _ in range(2):
+        done = cli("envelope", "decrypt", "tree", "-o", "tree", "--resume")
+        assert (done.code, files(home / "tree")) == (0, ["a.kms", "a.kms.kms"])
+    assert "left out: tree/a.kms is what another file becomes" in done.err
+
+
+def test_no_input_is_overwritten_by_the_output_of_another(encrypt, home):
+    """Not even with --force: it would be lost, or encrypted as what the other one is."""
+    (home / "tree").mkdir()
+    (home / "tree/a").write_text("a")
+    (home / "tree/a.kms").write_text("no message")
+    for option in ("--force", "--resume"):
+        done = encrypt("tree", "-o", "tree", option)
+        assert (done.code, "tree/a.kms is no message" in done.err) == (2, True)
+    assert (home / "tree/a.kms").read_text() == "no message"
+
+
+def test_a_file_that_is_its_own_output_is_not_taken_for_done(encrypt, cli, home):
+    """--resume would say that all is well, and nothing would have been done."""
+    (home / "tree").mkdir()
+    (home / "tree/a").write_bytes(b"a")
+    encrypt("tree", "-o", "safe")
+    for command in (
+        ["rewrap", "--key", "orders", "safe", "-o", "safe", "--resume"],
+        ["rewrap", "--key", "orders", "-i", "safe/a.kms", "-o", "safe/a.kms", "--resume"],
+        ["encrypt", "--key", "orders", "-i", "tree/a", "-o", "tree/a", "--resume"],
+    ):
+        done = cli("envelope", *command)
+        assert (done.code > 0, "the same file" in done.err) == (True, True)
+
+
+def test_only_a_file_is_an_output_that_is_there(encrypt, home):
+    """A folder or a link of its name is in the way; --resume says so."""
+    (home / "tree").mkdir()
+    for name in "ab":
+        (home / "tree" / name).write_bytes(b"x")
+    (home / "safe/a.kms").mkdir(parents=True)
+    (home / "safe/b.kms").symlink_to("nowhere")
+    done = encrypt("tree", "-o", "safe", "--resume")
+    assert (done.code, done.err.count("is no regular file")) == (1, 2)
+
+
 def test_permissions_are_kept(encrypt, cli, home):
     """A private file stays private on both ways."""
     (home / "tree").mkdir()
