@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 BATCH: Final = 128
-"""Files that are brought to the disk together."""
+"""Files that are brought to the disk together, where the process may have so many open."""
 
 SYNC_THREADS: Final = 8
 """How many of them at a time: a disk takes many requests at once about as quickly as one."""
@@ -163,8 +163,9 @@ class Batch:
         failures: The targets that could not be published, and why; complete at the end.
     """
 
-    def __init__(self, size: int = BATCH) -> None:
-        self._size = size
+    def __init__(self, size: int | None = None) -> None:
+        """Publish that many at a time; by default as many as can well be open."""
+        self._size = _batch_size() if size is None else size
         self._drafts: list[Draft] = []
         self._publisher: threading.Thread | None = None
         self._defects: list[BaseException] = []
@@ -226,6 +227,19 @@ class Batch:
         trace: TracebackType | None,
     ) -> None:
         self.flush()
+
+
+def _batch_size() -> int:
+    """As many as fit twice, while some are published, into half of the descriptors left."""
+    from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
+
+    limit, _ = getrlimit(RLIMIT_NOFILE)
+    if limit == RLIM_INFINITY:
+        return BATCH
+    taken = 0
+    with contextlib.suppress(OSError):  # not every chroot has /proc
+        taken = len(os.listdir("/proc/self/fd"))
+    return max(1, min(BATCH, (limit - taken) // 4))
 
 
 @contextmanager

@@ -199,6 +199,17 @@ def test_a_run_that_was_killed_is_resumed(key, cli, home):
         assert (home / f"back/{number:03}").read_bytes() == str(number).encode() * 1000
 
 
+def test_a_run_needs_few_descriptors(cli, key, home):
+    """Where a process may have few files open, fewer are brought to the disk at a time."""
+    (home / "tree").mkdir()
+    for number in range(100):
+        (home / "tree" / str(number)).write_bytes(b"x")
+    for command in ("encrypt --key orders tree -o safe", "decrypt safe -o back"):
+        line = f"ulimit -n 40; exec {KMSCORE} envelope {command}"
+        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "100 files done, 0 were there already\n")
+
+
 def test_the_run_asks_the_provider_once(encrypt, cli, home):
     """Or once for each file, if that is wanted; the audit log counts."""
     folder = home / "tree"
