@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import TextIOBase
 from typing import Any
 
 from kmscore.errors import InvalidRequest, LimitExceeded
@@ -59,3 +60,15 @@ def require_days(value: Any, span: tuple[int, int], what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InvalidRequest(f"the {what} is {value!r} days", hint=f"Use {low} to {high}")
     return value
+
+
+def require_binary(file: Any, method: str, what: str) -> None:
+    """Refuse what is no open binary file, before anything is read of it or written.
+
+    Raises:
+        InvalidRequest: It is a text file, or something without that method.
+    """
+    if isinstance(file, TextIOBase) or not hasattr(file, method):
+        raise InvalidRequest(
+            f"the {what} is a {type(file).__name__}", hint="Give an open binary file"
+        )

@@ -58,10 +58,29 @@ resume_option = click.option("--resume", is_flag=True, help="Leave out files tha
 key_per_file_option = click.option(
     "--key-per-file", is_flag=True, help="A data key for each file, not for the run."
 )
-input_option = click.option("-i", "--input", "source", metavar="FILE", help="The input [stdin]")
-output_option = click.option(
-    "-o", "--output", "target", metavar="FILE", help="The output; a folder for SOURCES [stdout]"
+
+
+def _paths(_: click.Context, __: click.Parameter, value: Any) -> Any:
+    """Refuse names that no file can have."""
+    from kmscore.envelope.output import path_of
+
+    for name in (value,) if isinstance(value, str) else value or ():
+        path_of(name)
+    return value
+
+
+input_option = click.option(
+    "-i", "--input", "source", metavar="FILE", callback=_paths, help="The input [stdin]"
 )
+output_option = click.option(
+    "-o",
+    "--output",
+    "target",
+    metavar="FILE",
+    callback=_paths,
+    help="The output; a folder for SOURCES [stdout]",
+)
+sources_argument = click.argument("sources", nargs=-1, callback=_paths)
 
 
 @click.group()
@@ -79,7 +98,7 @@ def envelope() -> None:
 @output_option
 @force_option
 @resume_option
-@click.argument("sources", nargs=-1)
+@sources_argument
 @common_options
 @pass_session
 def encrypt(
@@ -135,7 +154,7 @@ def encrypt(
 @output_option
 @force_option
 @resume_option
-@click.argument("sources", nargs=-1)
+@sources_argument
 @common_options
 @pass_session
 def decrypt(
@@ -191,11 +210,12 @@ def decrypt(
     "--output",
     "target",
     metavar="FILE",
+    callback=_paths,
     help="The new message; a folder for SOURCES [in place, or stdout for stdin]",
 )
 @force_option
 @resume_option
-@click.argument("sources", nargs=-1)
+@sources_argument
 @common_options
 @pass_session
 def rewrap(
@@ -248,7 +268,7 @@ def rewrap(
 
 @envelope.command()
 @input_option
-@click.argument("sources", nargs=-1)
+@sources_argument
 @common_options
 @pass_session
 def inspect(session: Session, source: str | None, sources: tuple[str, ...]) -> int:

@@ -383,10 +383,13 @@ def _is_message(path: str) -> bool:
     """Whether a file is an envelope message; its name does not count."""
     from kmscore.envelope.files import inspect_file
 
+    if not os.path.isfile(path):
+        return False
     try:
-        return os.path.isfile(path) and inspect_file(path) is not None
+        inspect_file(path)
     except KmsError:
         return False
+    return True
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -23,8 +23,8 @@ from kmscore.envelope.header import (
     read_header_of,
 )
 from kmscore.envelope.message import begin, open_header
-from kmscore.envelope.output import Batch, Draft, drafted, shown
-from kmscore.envelope.recipients import Opener, Source
+from kmscore.envelope.output import Batch, Draft, drafted, path_of, shown
+from kmscore.envelope.recipients import Opener, Source, listed
 from kmscore.envelope.streams import decrypt_stream, encrypt_stream, rewrap_stream
 from kmscore.envelope.suites import AES_256_GCM, Suite, suite_named
 from kmscore.envelope.units import THREADS, Progress, open_file, seal_file
@@ -174,21 +174,22 @@ def rewrap_file(
         batch: Publishes the target together with others.
     """
     checked = EncryptionContext.of(context)
+    old, new = listed(openers, "openers"), listed(keys, "keys")
     in_place = target is None
-    goal = os.path.realpath(source) if target is None else target
+    goal = os.path.realpath(path_of(source)) if target is None else target
     with _opened(source, goal, force=force or in_place, in_place=in_place, batch=batch) as (
         given,
         draft,
     ):
         with _reader(given.handle) as reader, _writer(draft.handle) as writer:
-            rewrap_stream(reader, writer, openers, keys, context=checked, progress=progress)
+            rewrap_stream(reader, writer, old, new, context=checked, progress=progress)
         if in_place and draft.old is not None:
             _inherit(draft.handle, draft.old)
 
 
 def inspect_file(source: Name) -> Header:
     """The header of a message in a file; nothing of it is authenticated."""
-    name = os.fspath(source)
+    name = path_of(source)
     with _reading(name) as handle:
         if os.fstat(handle).st_size:
             return _read_header(handle)
@@ -235,7 +236,7 @@ def _opened(
     source: Name, target: Name, *, force: bool, in_place: bool = False, batch: Batch | None
 ) -> Generator[tuple[_Given, Draft]]:
     """The input, and a draft of the output that gets its name if all goes well."""
-    name, goal = os.fspath(source), os.fspath(target)
+    name, goal = path_of(source), path_of(target)
     with _reading(name) as handle:
         status = os.fstat(handle)
         if stat.S_ISDIR(status.st_mode):

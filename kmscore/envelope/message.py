@@ -30,14 +30,21 @@ from kmscore.envelope.header import (
     read_header,
     write_header,
 )
-from kmscore.envelope.recipients import Opener, Source, source_of
+from kmscore.envelope.recipients import Opener, Source, blame, source_of
 from kmscore.envelope.suites import AES_256_GCM, IV_BYTES, MESSAGE_ID_BYTES, Suite, suite_named
 from kmscore.errors import CiphertextInvalid, IntegrityError, InvalidRequest, LimitExceeded
+from kmscore.key import Key
 
 if TYPE_CHECKING:
     from kmscore.context import ContextLike
     from kmscore.envelope.trailer import Trailer
-    from kmscore.key import Key
+
+
+def no_buffer(data: object, what: str) -> InvalidRequest:
+    """The error for what should be bytes and is not."""
+    return InvalidRequest(
+        f"the {what} is a {type(data).__name__}", hint="Give bytes or another buffer"
+    )
 
 
 def begin(
@@ -61,7 +68,11 @@ def begin(
     """
     message_id = os.urandom(MESSAGE_ID_BYTES)
     source = source_of(cache)
-    key, commitment, recipients = source.begin(keys, context, suite, size, message_id)
+    try:
+        key, commitment, recipients = source.begin(keys, context, suite, size, message_id)
+    except (AttributeError, TypeError) as error:
+        blame(error, keys, Key, source)
+        raise
     cipher = suite.cipher(key)
     raw = write_header(suite, message_id, context, recipients, FRAME_BYTES, commitment)
     return raw + header_tag(cipher, raw), Body(cipher, message_id, FRAME_BYTES)
@@ -93,7 +104,12 @@ def open_header(
             raise CiphertextInvalid
         if not header.suite.signed and PUBLIC_KEY in dict(found):
             raise IntegrityError("the message names a signer, and its suite has no signature")
-    key, commitment = source_of(cache).resume(header, openers)
+    source = source_of(cache)
+    try:
+        key, commitment = source.resume(header, openers)
+    except (AttributeError, TypeError) as error:
+        blame(error, openers, Opener, source)
+        raise
     cipher = authenticate(header, key, commitment)
     return Body(cipher, header.message_id, header.frame_bytes)
 
@@ -124,8 +140,9 @@ class EnvelopeEncryptor:
         cache: Source | None = None,
     ) -> None:
         checked = EncryptionContext.of(context)
-        if size is not None and size < 0:
-            raise InvalidRequest(f"a message of {size} bytes")
+        # Callers without a type checker pass anything at all.
+        if size is not None and (not isinstance(size, int) or size < 0):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidRequest(f"a message of {size!r} bytes")
         self._header, self._body = begin(keys, checked, suite_named(suite), size, cache)
         self._held = bytearray()
         self._next = 1
@@ -141,7 +158,10 @@ class EnvelopeEncryptor:
         if self._ended:
             raise InvalidRequest("the message is finished")
         before = len(self._held)
-        self._held += data
+        try:
+            self._held += data
+        except TypeError as error:
+            raise no_buffer(data, "plaintext") from error
         if self._left is not None:
             self._left -= len(self._held) - before  # bytes, whatever the items of the data are
             if self._left < 0:
@@ -244,7 +264,10 @@ class EnvelopeDecryptor:
             elif len(data):
                 raise IntegrityError("the message goes on after its final frame")
             return b""
-        self._held += data
+        try:
+            self._held += data
+        except TypeError as error:
+            raise no_buffer(data, "message") from error
         if len(self._held) < self._wanted:
             return b""
         if self._body is None and not self._open():

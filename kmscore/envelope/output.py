@@ -337,6 +337,19 @@ def unwritable(target: str, error: OSError) -> Unavailable | InvalidRequest:
     )
 
 
+def path_of(name: str | os.PathLike[str]) -> str:
+    """A path that a file can have.
+
+    Raises:
+        InvalidRequest: It is none.
+    """
+    with contextlib.suppress(TypeError, UnicodeEncodeError):
+        path = os.fsdecode(name)
+        if b"\0" not in os.fsencode(path):
+            return path
+    raise InvalidRequest(f"{name!r} is no path", hint="Give a str or a pathlib.Path")
+
+
 def shown(path: str) -> str:
     """A path as errors show it: on one line, whatever its name."""
     return path if path.isprintable() else repr(path)

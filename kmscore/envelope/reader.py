@@ -7,6 +7,7 @@ import os
 from operator import index
 from typing import TYPE_CHECKING, BinaryIO
 
+from kmscore.checks import require_binary
 from kmscore.context import EncryptionContext
 from kmscore.envelope.frames import FINAL_OVERHEAD, FINAL_PREFIX_BYTES
 from kmscore.envelope.header import Header, Incomplete, cut_off, read_header
@@ -50,6 +51,7 @@ class EnvelopeReader(io.RawIOBase):
         cache: Source | None = None,
     ) -> None:
         super().__init__()
+        require_binary(file, "seek", "message")
         self._file = file
         header = self._read_header()
         if header.suite.signed or not header.frame_bytes:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kmscore.client import Kms
 from kmscore.envelope.header import MAX_RECIPIENTS, EncryptedDataKey
@@ -27,6 +27,8 @@ PREFIX: Final = "kmscore/"
 
 SHOWN: Final = 256
 """Characters of a recipient's name that errors show."""
+
+Item = TypeVar("Item")
 
 Opener = Key | Kms
 """What may open a message: one key, or all keys of a provider."""
@@ -113,6 +115,44 @@ class Source:
 def source_of(source: Source | None) -> Source:
     """The source that was given, an empty cache included, or the providers themselves."""
     return Source() if source is None else source
+
+
+def blame(error: Exception, given: Sequence[object], kind: Any, source: object) -> None:
+    """Say what a caller without a type checker gave, if that is why something failed.
+
+    Args:
+        error: What it failed with.
+        given: What stands for keys or openers.
+        kind: What each of them should be.
+        source: What stands for a cache.
+
+    Raises:
+        InvalidRequest: One of them is something else.
+    """
+    for each in given:
+        if not isinstance(each, kind):
+            raise InvalidRequest(
+                f"a {type(each).__name__} is given as a key",
+                hint="Give keys as kms.key() returns them; to decrypt, also an open provider",
+            ) from error
+    if not isinstance(source, Source | None):
+        raise InvalidRequest(
+            f"the cache is a {type(source).__name__}", hint="Give a DataKeyCache"
+        ) from error
+
+
+def listed(given: Iterable[Item], what: str) -> Sequence[Item]:
+    """Several keys or openers.
+
+    Raises:
+        InvalidRequest: It is a single one, or something else.
+    """
+    try:
+        return tuple(given)
+    except TypeError as error:
+        raise InvalidRequest(
+            f"the {what} are a {type(given).__name__}", hint="Give a list of them"
+        ) from error
 
 
 def make_materials(keys: Sequence[Key], context: EncryptionContext) -> Materials:

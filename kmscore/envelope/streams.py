@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from kmscore.checks import require_binary
 from kmscore.context import EncryptionContext
 from kmscore.envelope.frames import (
     END,
@@ -15,7 +16,7 @@ from kmscore.envelope.frames import (
 )
 from kmscore.envelope.header import Header, Incomplete, cut_off, read_header
 from kmscore.envelope.message import EnvelopeDecryptor, begin, open_header
-from kmscore.envelope.recipients import Opener, Source
+from kmscore.envelope.recipients import Opener, Source, listed
 from kmscore.envelope.suites import AES_256_GCM, Suite, suite_named
 from kmscore.envelope.units import UNIT_BYTES, Progress
 from kmscore.errors import IntegrityError, InvalidRequest
@@ -61,6 +62,8 @@ def encrypt_stream(
     """
     chosen = suite_named(suite)
     checked = EncryptionContext.of(context)
+    require_binary(reader, "readinto", "input")
+    require_binary(writer, "write", "output")
     sealing = Sealing(writer, keys, checked, chosen)
     while count := sealing.read_from(reader):
         if progress is not None:
@@ -94,6 +97,8 @@ def decrypt_stream(
         CiphertextInvalid: It has another context, or these keys do not open it.
         KeyNotFound: None of its recipients is at hand.
     """
+    require_binary(reader, "readinto", "input")
+    require_binary(writer, "write", "output")
     opening = Opening(reader, progress)
     opening.read_header()
     opening.run(writer, openers, EncryptionContext.of(context), cache)
@@ -119,10 +124,13 @@ def rewrap_stream(
         progress: Told of bytes of the old message.
     """
     checked = EncryptionContext.of(context)
+    old, new = listed(openers, "openers"), listed(keys, "keys")
+    require_binary(reader, "readinto", "input")
+    require_binary(writer, "write", "output")
     opening = Opening(reader, progress)
     suite = opening.read_header().suite.written
-    sealing = _Later(lambda: Sealing(writer, keys, checked, suite))
-    opening.run(sealing, openers, checked, None)
+    sealing = _Later(lambda: Sealing(writer, new, checked, suite))
+    opening.run(sealing, old, checked, None)
     sealing.get().finish()
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from kmscore.context import EncryptionContext
 from kmscore.envelope.frames import FINAL_OVERHEAD, FRAME_BYTES, FRAME_OVERHEAD, Body
 from kmscore.envelope.header import Header, Incomplete, cut_off, read_header, read_header_of
-from kmscore.envelope.message import EnvelopeDecryptor, begin, open_header
-from kmscore.envelope.recipients import Opener, Source
+from kmscore.envelope.message import EnvelopeDecryptor, begin, no_buffer, open_header
+from kmscore.envelope.recipients import Opener, Source, listed
 from kmscore.envelope.suites import AES_256_GCM, Suite, suite_named
 from kmscore.errors import InvalidRequest
 
@@ -186,9 +186,11 @@ def rewrap(
     The old message key is never used again: a second header under it would give its
     authentication key away, and a dropped recipient would keep access.
     """
-    suite = message_header(message).suite
-    plaintext = decrypt(message, *openers, context=context)
-    return encrypt(plaintext, *keys, context=context, suite=suite.written)
+    old, new = listed(openers, "openers"), listed(keys, "keys")
+    with _view(message, "message") as data:
+        suite = message_header(data).suite
+        plaintext = decrypt(data, *old, context=context)
+    return encrypt(plaintext, *new, context=context, suite=suite.written)
 
 
 def message_header(message: bytes | bytearray | memoryview) -> Header:
@@ -272,9 +274,7 @@ def _view(data: Buffer, what: str) -> memoryview:
     try:
         return memoryview(data) if isinstance(data, bytes) else memoryview(data).cast("B")
     except TypeError as error:
-        raise InvalidRequest(
-            f"the {what} is a {type(data).__name__}", hint="Give bytes or another buffer"
-        ) from error
+        raise no_buffer(data, what) from error
 
 
 def _require_room(out: memoryview, size: int) -> None:

@@ -216,6 +216,18 @@ def test_what_is_refused(cli, key, tree, arguments, code, text):
     assert (tree / "three").read_bytes() == b"3"
 
 
+@pytest.mark.parametrize("command", ["encrypt", "decrypt", "rewrap", "inspect"])
+def test_what_no_file_can_be_named(cli, key, home, command):
+    """A zero byte ends a name in the operating system."""
+    keys = [] if command in ("decrypt", "inspect") else ["--key", "orders"]
+    (home / "x.kms").write_bytes(b"x")
+    for names in (["-i", "a\0b"], ["-i", "x.kms", "-o", "a\0b"], ["a\0b", "-o", "safe"]):
+        if command == "inspect":
+            names = [name for name in names if name not in ("-o", "safe")]
+        done = cli("envelope", command, *keys, *names)
+        assert (done.code, "'a\\x00b' is no path" in done.err) == (1, True), done.err
+
+
 def test_progress_is_shown_to_people(home, key):
     """On a terminal only, and binary never goes there."""
     (home / "plain").write_bytes(LARGE)
