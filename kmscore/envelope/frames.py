@@ -58,7 +58,7 @@ class Body:
         """Whether the body has frames."""
         return self.frame_bytes > 0
 
-    def open_single(self, sealed: bytes) -> bytes:
+    def open_single(self, sealed: memoryview | bytes) -> bytes:
         """Open a body without frames."""
         return open_single(self._cipher, self._message_id, sealed)
 
@@ -210,13 +210,13 @@ class Body:
             raise _final_altered() from error
 
 
-def open_single(cipher: FrameCipher, message_id: bytes, sealed: bytes) -> bytes:
+def open_single(cipher: FrameCipher, message_id: bytes, sealed: memoryview | bytes) -> bytes:
     """Open a body without frames: IV (12), length (8), content, tag. It is read, never written.
 
     Raises:
         IntegrityError: It was altered or cut off.
     """
-    iv, length = sealed[:IV_BYTES], sealed[IV_BYTES:SINGLE_PREFIX_BYTES]
+    iv, length = bytes(sealed[:IV_BYTES]), bytes(sealed[IV_BYTES:SINGLE_PREFIX_BYTES])
     if int.from_bytes(length) != len(sealed) - SINGLE_OVERHEAD:
         raise IntegrityError("the message is cut off, or goes on after its body")
     aad = message_id + _SINGLE + b"\x00\x00\x00\x01" + length

@@ -314,7 +314,9 @@ class EnvelopeDecryptor:
         if len(held) < end:
             self._wanted = end
             return b""
-        return self._end(end, body.open_single(bytes(held[:end])))
+        with memoryview(held)[:end] as sealed:
+            plaintext = body.open_single(sealed)
+        return self._end(end, plaintext)
 
     def _frames(self, body: Body) -> bytes:
         width = body.sealed_bytes
@@ -343,12 +345,15 @@ class EnvelopeDecryptor:
         if len(held) < end:
             self._wanted = end
             return b""
-        return self._end(end, body.open_final(self._next, bytes(held[:end])))
+        with memoryview(held)[:end] as sealed:
+            plaintext = body.open_final(self._next, sealed)
+        return self._end(end, plaintext)
 
     def _end(self, end: int, plaintext: bytes) -> bytes:
         """The body ends here; what follows is a signature, or too much."""
         if self._trailer is not None:
-            self._trailer.sign_over(self._held[:end])
+            with memoryview(self._held)[:end] as signed:
+                self._trailer.sign_over(signed)
         rest = bytes(self._held[end:])
         self._held.clear()
         self._ended = True

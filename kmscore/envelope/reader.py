@@ -110,7 +110,7 @@ class EnvelopeReader(io.RawIOBase):
     def _load(self, number: int) -> None:
         if number == self._frame:
             return
-        self._frame = -1
+        self._frame, self._plain = -1, memoryview(b"")
         width = self._body.sealed_bytes
         self._file.seek(self._start + number * width)
         if number < self._regular:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from typing import TYPE_CHECKING, Protocol
 
 from kmscore.checks import require_binary
@@ -11,6 +12,7 @@ from kmscore.envelope.frames import (
     END,
     FINAL_OVERHEAD,
     FINAL_PREFIX_BYTES,
+    FRAME_OVERHEAD,
     Body,
     final_size,
 )
@@ -83,6 +85,7 @@ def decrypt_stream(
 
     Authenticated frames are written as they come. That the message was whole is known only when
     this returns: after an error, what was written is a true beginning of the plaintext and no more.
+    What is held in memory is at most two frames, or some MiB where frames are small.
 
     Args:
         reader: Where the message comes from.
@@ -266,25 +269,35 @@ class Opening:
         return filled
 
     def _in_units(self, writer: Writer, body: Body) -> None:
-        width = body.sealed_bytes
         frames = max(1, UNIT_BYTES // body.frame_bytes)
-        # Room for a final frame behind the regular ones, and for a byte too many.
-        sealed = memoryview(bytearray(frames * width + FINAL_OVERHEAD + body.frame_bytes + 1))
-        plain = memoryview(bytearray(frames * body.frame_bytes))
-        number, filled = 1, 0
-        while True:
-            filled = self._fill(sealed, filled, frames * width)
-            count = min(frames, body.regular_frames(sealed[:filled]))
+        # Room for a final frame in place of a regular one, and for a byte too many.
+        sealed = untouched(frames * body.sealed_bytes + FINAL_OVERHEAD - FRAME_OVERHEAD + 1)
+        number, filled = self._regular(writer, body, frames, sealed)
+        filled = self._fill(sealed, filled, len(sealed))
+        self._final(writer, body, number, sealed[:filled])
+
+    def _regular(
+        self, writer: Writer, body: Body, frames: int, sealed: memoryview
+    ) -> tuple[int, int]:
+        """Open all regular frames, so many at a time.
+
+        Returns:
+            The number of the frame that follows, and how many bytes of it are there already.
+        """
+        width = body.sealed_bytes
+        number = 1
+        filled = self._fill(sealed, 0, frames * width)
+        count = min(frames, body.regular_frames(sealed[:filled]))
+        plain = untouched(count * body.frame_bytes)
+        while count:
             done = body.open(number, sealed[: count * width], plain)
             write_all(writer, plain[:done])
             number += count
             left = filled - count * width
-            sealed[:left] = bytes(sealed[count * width : filled])
-            filled = left
-            if count < frames:
-                break
-        filled = self._fill(sealed, filled, len(sealed))
-        self._final(writer, body, number, sealed[:filled])
+            sealed[:left] = sealed[count * width : filled]
+            filled = self._fill(sealed, left, frames * width)
+            count = min(frames, body.regular_frames(sealed[:filled]))
+        return number, filled
 
     def _final(self, writer: Writer, body: Body, number: int, rest: memoryview) -> None:
         if bytes(rest[:4]) != END or len(rest) < FINAL_PREFIX_BYTES:
@@ -310,6 +323,11 @@ class Opening:
             while count := self._fill(view, 0, 1):
                 write_all(writer, memoryview(decryptor.update(view[:count])))
         decryptor.finalize()
+
+
+def untouched(size: int) -> memoryview:
+    """Room for that many bytes; the system gives the memory only where something is written."""
+    return BytesIO(bytes(size)).getbuffer()
 
 
 def read_some(reader: Reader, into: memoryview) -> int:

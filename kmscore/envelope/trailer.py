@@ -29,7 +29,7 @@ class Trailer:
 
     def sign_over(self, data: bytes | bytearray | memoryview) -> None:
         """Add to what was signed."""
-        self._hash.update(bytes(data))
+        self._hash.update(data)
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Add to the footer.

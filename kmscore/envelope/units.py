@@ -28,6 +28,9 @@ UNIT_BYTES: Final = 1 << 20
 THREADS: Final = 2
 """More gain nothing: the disk and page faults are the limit, not the cipher."""
 
+BUFFER_BYTES: Final = 1 << 24
+"""Most plaintext that threads hold together: where frames are larger, one does them all."""
+
 SYNC_UNITS: Final = 32
 """After so many units, what is written is brought to the disk while others are being done."""
 
@@ -120,11 +123,14 @@ def open_file(
     """
     step, width = body.frame_bytes, body.sealed_bytes
     regular, final = layout(size - start, body)
-    # The end is looked at first: a gigabyte need not be opened to find that it is missing.
-    end = start + regular * width
+    # The end comes first: a gigabyte need not be opened to find that it is missing.
     frame = memoryview(bytearray(FINAL_OVERHEAD + final))
-    read_at(reader, frame, end)
+    read_at(reader, frame, start + regular * width)
     check_end(bytes(frame[:FINAL_PREFIX_BYTES]), regular, final, body)
+    write_at(writer, memoryview(body.open_final(regular + 1, frame)), regular * step)
+    del frame
+    if progress is not None:
+        progress(final)
     per_unit = max(1, UNIT_BYTES // step)
 
     def unit(number: int, plain: memoryview, sealed: memoryview) -> int:
@@ -140,9 +146,6 @@ def open_file(
         units = -(-regular // per_unit)
         with _synced(writer, units) as due:
             _run(unit, units, frames * step, frames * width, threads, due, progress)
-    write_at(writer, memoryview(body.open_final(regular + 1, frame)), regular * step)
-    if progress is not None:
-        progress(final)
 
 
 def layout(size: int, body: Body) -> tuple[int, int]:
@@ -221,7 +224,7 @@ def _run(
 
     ``due`` is called whenever another `SYNC_UNITS` were done.
     """
-    workers = max(1, min(threads, units))
+    workers = max(1, min(threads, units, BUFFER_BYTES // plain_bytes))
     failures: list[BaseException] = []
     reporting = threading.Lock()
 
