@@ -90,10 +90,12 @@ def make_private(path: Path, *, create: bool) -> None:
         if create:
             with suppress(FileExistsError):
                 os.close(os.open(path, flags, 0o600))
-        _refuse_open_to_others(path)
-        for companion in (f"{path}-wal", f"{path}-shm"):
+        mode = _private_mode(path)
+        for companion in (Path(f"{path}-wal"), Path(f"{path}-shm")):
             with suppress(FileNotFoundError):
-                _refuse_open_to_others(Path(companion))
+                # SQLite makes them as the keystore is: they stay read-only when it is so no more.
+                if mode & stat.S_IWUSR > _private_mode(companion) & stat.S_IWUSR:
+                    companion.chmod(mode)
     except FileNotFoundError as error:
         wanted = "Make the folder first" if create else "Check the path"
         raise ConfigError(f"there is no keystore {path}", hint=wanted) from error
@@ -108,7 +110,8 @@ def make_private(path: Path, *, create: bool) -> None:
         raise ConfigError(f"{str(path)!r} cannot be the path of a keystore") from error
 
 
-def _refuse_open_to_others(path: Path) -> None:
+def _private_mode(path: Path) -> int:
+    """The permissions of a file that is its owner's alone."""
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         raise ConfigError(f"keystore {path} is no regular file", hint="Choose another path")
@@ -116,6 +119,7 @@ def _refuse_open_to_others(path: Path) -> None:
         raise ConfigError(
             f"others than its owner may use keystore {path}", hint=f"Run: chmod 600 {path}"
         )
+    return stat.S_IMODE(mode)
 
 
 def connect(path: Path) -> sqlite3.Connection:

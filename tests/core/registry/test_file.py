@@ -63,6 +63,17 @@ def test_a_log_that_others_may_use_is_refused(registry, key_id, path, which):
     log.chmod(0o600)
 
 
+def test_a_keystore_that_was_read_only_for_a_while(registry, key_id, path):
+    """What was read meanwhile left a read-only log, which nobody could write to for ever."""
+    for file in (path, *companions(path)):
+        file.chmod(0o400)
+    SqliteStore(path).close()
+    assert [mode(file) for file in companions(path)] == [0o400] * 2
+    path.chmod(0o600)
+    SqliteStore(path).close()
+    assert [mode(file) for file in companions(path)] == [0o600] * 2
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     """It is not made silently."""
     with pytest.raises(ConfigError, match="Make the folder first"):
