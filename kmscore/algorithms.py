@@ -1,7 +1,5 @@
 """The vocabulary: key specs, usages, states and algorithms, and what belongs to what, as data."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeVar
 

@@ -1,10 +1,8 @@
 """What a provider can do, as data: it drives refusal, the conformance suite and the matrix."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from kmscore.algorithms import (
     TRAITS,
@@ -49,7 +47,7 @@ class KeyKind(NamedTuple):
     algorithms: frozenset[SigningAlgorithm | EncryptionAlgorithm] = frozenset()
 
     @classmethod
-    def standard(cls, spec: KeySpec, usage: KeyUsage, *origins: Origin) -> KeyKind:
+    def standard(cls, spec: KeySpec, usage: KeyUsage, *origins: Origin) -> Self:
         """The row with every scheme that the vocabulary has for such a key."""
         traits = TRAITS[spec]
         algorithms: tuple[SigningAlgorithm | EncryptionAlgorithm, ...] = ()

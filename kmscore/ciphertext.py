@@ -14,8 +14,6 @@ The associated data is everything before the nonce, then the context's length (4
 context as canonical JSON in UTF-8. AES-GCM: NIST SP 800-38D; SM4-GCM: RFC 8998.
 """
 
-from __future__ import annotations
-
 from enum import IntEnum
 from typing import Final, NamedTuple
 

@@ -1,14 +1,12 @@
 """The configuration: ``kms.toml``, found, read strictly, and turned into settings."""
 
-from __future__ import annotations
-
 import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, Self, cast
 
 from kmscore.errors import ConfigError
 from kmscore.paths import named_path
@@ -109,7 +107,7 @@ class Config(NamedTuple):
     plugins: tuple[str, ...]
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str] | None = None) -> Config:
+    def load(cls, path: str | os.PathLike[str] | None = None) -> Self:
         """Read the configuration file.
 
         Args:
@@ -153,7 +151,7 @@ class Config(NamedTuple):
     @classmethod
     def from_mapping(
         cls, data: Mapping[str, Any], *, base: Path | None = None, path: Path | None = None
-    ) -> Config:
+    ) -> Self:
         """A configuration from its content.
 
         Args:

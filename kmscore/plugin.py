@@ -1,7 +1,5 @@
 """How a plugin presents a provider: its name, its options as data, and what opens it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -46,7 +44,7 @@ class Option(NamedTuple):
     required: bool = False
     default: Any = None
     choices: tuple[str, ...] = ()
-    options: tuple[Option, ...] = ()
+    options: "tuple[Option, ...]" = ()
 
 
 class Secret:

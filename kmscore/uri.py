@@ -1,7 +1,5 @@
 """Names of keys and providers in one string: ``kms://provider/key``."""
 
-from __future__ import annotations
-
 from typing import Final, NamedTuple
 
 from kmscore.errors import InvalidRequest

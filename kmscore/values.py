@@ -1,19 +1,12 @@
 """The values that the core and providers exchange: keys, data keys, import parameters, health."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from types import MappingProxyType, TracebackType
+from typing import Final, NamedTuple, Self
 
 from kmscore.algorithms import KeySpec, KeyState, KeyUsage, Origin, WrappingAlgorithm
-
-if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
-    from kmscore.errors import KmsError
+from kmscore.errors import KmsError
 
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 """An empty map that nobody can fill."""

@@ -1,7 +1,5 @@
 """The audit event: what is recorded of an operation, the same for every provider."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,7 +42,7 @@ class AuditEvent(NamedTuple):
     caller: str = ""
 
 
-def context_hashes(context: EncryptionContext) -> dict[str, str]:
+def context_hashes(context: "EncryptionContext") -> dict[str, str]:
     """The context as an event shows it: each key with a hash of its value.
 
     Args:
@@ -58,7 +56,7 @@ def context_hashes(context: EncryptionContext) -> dict[str, str]:
 
 
 @lru_cache(256)
-def _hashes(context: EncryptionContext) -> dict[str, str]:
+def _hashes(context: "EncryptionContext") -> dict[str, str]:
     from hashlib import sha256
 
     return {key: sha256(value.encode()).hexdigest()[:32] for key, value in context.items}

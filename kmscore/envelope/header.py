@@ -4,8 +4,6 @@ Source: AWS Encryption SDK specification, "data-format/message-header". Integers
 Every length is checked against a bound before anything of that length is read or allocated.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Final, NamedTuple
 

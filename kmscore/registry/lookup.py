@@ -1,7 +1,5 @@
 """What the key registry tells: which keys there are, and what each may do at this moment."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple

@@ -1,7 +1,5 @@
 """Material that a provider makes for a version of a key, and how it is got rid of again."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What the key registry stores: keys, their versions, and import jobs."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from kmscore.algorithms import KeySpec, KeyState, KeyUsage, Origin, WrappingAlgorithm

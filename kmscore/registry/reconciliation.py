@@ -1,7 +1,5 @@
 """What a registry and the place where its keys are do not agree on."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from enum import StrEnum
 from typing import NamedTuple

@@ -5,8 +5,6 @@ another root key means sealing 32 bytes again, in one transaction. From the mast
 HKDF-SHA256 (RFC 5869), one key for each purpose.
 """
 
-from __future__ import annotations
-
 import hmac
 import os
 from typing import Final, NamedTuple
@@ -45,7 +43,7 @@ class Root(NamedTuple):
     secret: Secret
     is_passphrase: bool
 
-    def read(self) -> RootSecret:
+    def read(self) -> "RootSecret":
         """Read it, which may ask somebody at a terminal: hold nothing that others wait for.
 
         Raises:
