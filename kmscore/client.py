@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from kmscore.config import Config
     from kmscore.context import ContextLike
     from kmscore.plugin import ProviderType, Secret, Setting
-    from kmscore.registry import Reconciliation
+    from kmscore.registry.reconciliation import Reconciliation
     from kmscore.retry import Wait
     from kmscore.spi import KeyInfo
 
@@ -263,7 +263,7 @@ class Kms:
         Raises:
             Unsupported: The provider's keys are nowhere else than its registry.
         """
-        from kmscore.registry import Reconcilable
+        from kmscore.registry.reconciliation import Reconcilable
 
         provider = self.provider
         if not isinstance(provider, Reconcilable):

@@ -12,6 +12,7 @@ from _operator import _compare_digest  # pyright: ignore[reportPrivateUsage]
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from hashlib import sha256, sha512
 else:
     try:
@@ -23,7 +24,15 @@ else:
         except ImportError:
             from hashlib import sha256, sha512
 
-__all__ = ["INNER_PAD", "OUTER_PAD", "compare_digest", "hmac_sha256", "sha256", "sha512"]
+__all__ = [
+    "INNER_PAD",
+    "OUTER_PAD",
+    "compare_digest",
+    "hmac_sha256",
+    "keyed_hmac_sha256",
+    "sha256",
+    "sha512",
+]
 
 compare_digest: Final = _compare_digest
 """`hmac.compare_digest`, where `hmac` itself takes it from when there is no OpenSSL."""
@@ -35,9 +44,25 @@ OUTER_PAD: Final = bytes(byte ^ 0x5C for byte in range(256))
 _BLOCK: Final = 64
 
 
-def hmac_sha256(key: bytes, data: bytes) -> bytes:
-    """HMAC-SHA-256 (RFC 2104) of data that is short, under a key of any length; 32 bytes."""
+def keyed_hmac_sha256(key: bytes) -> Callable[[bytes], bytes]:
+    """HMAC-SHA-256 (RFC 2104) under one key, of any length, for data that is short.
+
+    The key's two blocks are hashed once, and not for every code.
+    """
     if len(key) > _BLOCK:
         key = sha256(key).digest()
-    inside = sha256(key.translate(INNER_PAD).ljust(_BLOCK, b"\x36") + data).digest()
-    return sha256(key.translate(OUTER_PAD).ljust(_BLOCK, b"\x5c") + inside).digest()
+    inner = sha256(key.translate(INNER_PAD).ljust(_BLOCK, b"\x36"))
+    outer = sha256(key.translate(OUTER_PAD).ljust(_BLOCK, b"\x5c"))
+
+    def code(data: bytes) -> bytes:
+        inside, outside = inner.copy(), outer.copy()
+        inside.update(data)
+        outside.update(inside.digest())
+        return outside.digest()
+
+    return code
+
+
+def hmac_sha256(key: bytes, data: bytes) -> bytes:
+    """HMAC-SHA-256 of data that is short, under a key of any length; 32 bytes."""
+    return keyed_hmac_sha256(key)(data)

@@ -2,25 +2,15 @@
 
 from kmscore.registry.manager import RegisteredKeys
 from kmscore.registry.material import Destroy, MakeMaterial, Material
-from kmscore.registry.reconciliation import (
-    Finding,
-    FindingKind,
-    Reconcilable,
-    Reconciliation,
-)
 from kmscore.registry.registry import Registry
 from kmscore.registry.rules import Purpose
 from kmscore.registry.sqlite import SqliteStore
 
 __all__ = [
     "Destroy",
-    "Finding",
-    "FindingKind",
     "MakeMaterial",
     "Material",
     "Purpose",
-    "Reconcilable",
-    "Reconciliation",
     "RegisteredKeys",
     "Registry",
     "SqliteStore",

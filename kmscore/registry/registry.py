@@ -10,7 +10,6 @@ A provider makes and seals material, and asks the registry for everything else::
 
 from __future__ import annotations
 
-import hmac
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from kmscore.algorithms import TRAITS, KeyState, Origin, WrappingAlgorithm
 from kmscore.checks import require_bytes, require_days
 from kmscore.errors import KmsError, MaterialMismatch, Unsupported
+from kmscore.hashing import compare_digest, sha256
 from kmscore.registry import rules
 from kmscore.registry.lookup import Lookup
 from kmscore.registry.material import Destroy, MakeMaterial
@@ -275,7 +275,7 @@ class Registry(Lookup):
         with self._making(make) as made, self._store.write() as writer:
             record = self._importable(writer, key_id)
             self._valid_job(writer.job(key_id), key_id, token)
-            if record.fingerprint and not hmac.compare_digest(record.fingerprint, fingerprint):
+            if record.fingerprint and not compare_digest(record.fingerprint, fingerprint):
                 raise MaterialMismatch(
                     "the key once held other material",
                     hint="Import the identical material, or create another key",
@@ -396,7 +396,7 @@ class Registry(Lookup):
         digest = _digest(token)
         if (
             job is None
-            or not hmac.compare_digest(job.token_digest, digest)
+            or not compare_digest(job.token_digest, digest)
             or job.expires_at <= self._clock()
         ):
             raise rules.token_expired(key_id)
@@ -421,6 +421,4 @@ def _collecting(failures: list[KmsError]) -> Generator[None]:
 
 
 def _digest(token: bytes) -> bytes:
-    import hashlib
-
-    return hashlib.sha256(require_bytes(token, "import token")).digest()
+    return sha256(require_bytes(token, "import token")).digest()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from kmscore.algorithms import KeySpec, KeyState, KeyUsage, Origin, WrappingAlgorithm
 from kmscore.errors import IntegrityError
+from kmscore.hashing import compare_digest
 from kmscore.registry.model import ImportJob, KeyRecord, VersionRecord
 
 Authenticator = Callable[[bytes], bytes]
@@ -100,7 +100,7 @@ class Rows:
         if self.authenticate is None:
             return
         code = self.authenticate(_canonical(table, row[:-1]))
-        if not hmac.compare_digest(code, bytes(row[-1])):
+        if not compare_digest(code, bytes(row[-1])):
             raise self._altered(row)
 
     def _altered(self, row: Row) -> IntegrityError:

@@ -6,7 +6,8 @@ import hmac
 from typing import TYPE_CHECKING, Any
 
 from kmscore.errors import ConfigError, KmsError
-from kmscore.registry import Reconcilable, Reconciliation, Registry, SqliteStore
+from kmscore.registry import Registry, SqliteStore
+from kmscore.registry.reconciliation import Reconcilable, Reconciliation
 from kmscore.spi import Health, ImportParameters, KeyImporter, Provider
 from kmscore_pkcs11._abilities import RAW_RSA
 from kmscore_pkcs11._guard import open_guard, require_one_host

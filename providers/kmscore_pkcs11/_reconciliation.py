@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pkcs11 import Attribute, ObjectClass
 
 from kmscore.algorithms import KeyState, Origin
-from kmscore.registry import Finding, FindingKind, Reconciliation
+from kmscore.registry.reconciliation import Finding, FindingKind, Reconciliation
 from kmscore_pkcs11._abilities import FLAGS
 from kmscore_pkcs11._guard import identity_of_guard
 from kmscore_pkcs11._keys import place_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +9,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kmscore.errors import IntegrityError
+from kmscore.hashing import hmac_sha256, keyed_hmac_sha256
 from kmscore.registry import Material, Registry, SqliteStore
 from kmscore_software._root import (
     Root,
@@ -56,8 +56,7 @@ class Keystore:
             raise
         self._seal = AESGCM(keys.sealing)
         self._fingerprints = keys.fingerprints
-        rows = keys.rows
-        self._store.protect(lambda row: hmac.digest(rows, row, "sha256"))
+        self._store.protect(keyed_hmac_sha256(keys.rows))
         self.registry = Registry(self._store, clock=clock)
 
     def rewrap_root(self, current: Root, new: Root) -> None:
@@ -100,7 +99,7 @@ class Keystore:
 
     def fingerprint(self, spec: KeySpec, material: bytes) -> bytes:
         """What imported material is recognised by; of no use without the master key."""
-        return hmac.digest(self._fingerprints, _label(spec.encode(), material), "sha256")
+        return hmac_sha256(self._fingerprints, _label(spec.encode(), material))
 
     def close(self) -> None:
         """Close the file."""

@@ -5,7 +5,6 @@ another root key means sealing 32 bytes again, in one transaction. From the mast
 HKDF-SHA256 (RFC 5869), one key for each purpose.
 """
 
-import hmac
 import os
 from typing import Final, NamedTuple
 
@@ -13,6 +12,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from kmscore.errors import ConfigError, IntegrityError
+from kmscore.hashing import hmac_sha256
 from kmscore.plugin import Secret
 
 KEY_BYTES: Final = 32
@@ -163,7 +163,7 @@ def derive(master: bytes) -> Subkeys:
     """The keys for each purpose: HKDF-Expand of one block, which is one HMAC (RFC 5869, 2.3)."""
 
     def subkey(purpose: bytes) -> bytes:
-        return hmac.digest(master, b"kmscore keystore v1 " + purpose + b"\x01", "sha256")
+        return hmac_sha256(master, b"kmscore keystore v1 " + purpose + b"\x01")
 
     return Subkeys(subkey(b"sealing"), subkey(b"rows"), subkey(b"fingerprints"))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kmscore.hashing import compare_digest, hmac_sha256, sha256, sha512
+from kmscore.hashing import compare_digest, hmac_sha256, keyed_hmac_sha256, sha256, sha512
 
 
 @given(st.binary(max_size=300))
@@ -21,6 +21,13 @@ def test_the_hashes_are_those_of_openssl(data):
 def test_the_hmac_is_that_of_openssl(key, data):
     """For keys of up to a block, and for longer ones, which are hashed first."""
     assert hmac_sha256(key, data) == hmac.digest(key, data, "sha256")
+
+
+def test_one_keyed_hmac_serves_for_many_data():
+    """None of them leaves anything behind for the next."""
+    code = keyed_hmac_sha256(b"key")
+    for data in (b"first", b"second", b"first"):
+        assert code(data) == hmac.digest(b"key", data, "sha256")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,17 @@ SDKS = {"tencentcloud", "pkcs11", "gmssl", "requests", "urllib3", "http.client",
 TESTING = {"hypothesis", "pytest", "coverage"}
 EXTRAS = SDKS | TESTING | {"rich"}
 SLOW = EXTRAS | {"asyncio", "email", "importlib.metadata", "platformdirs", "tenacity"}
-NEEDLESS = SLOW | {"base64", "dataclasses", "glob", "json", "logging", "subprocess", "tempfile"}
+NEEDLESS = SLOW | {
+    "base64",
+    "dataclasses",
+    "glob",
+    "hashlib",
+    "hmac",
+    "json",
+    "logging",
+    "subprocess",
+    "tempfile",
+}
 """What one command on one file has no use for."""
 
 

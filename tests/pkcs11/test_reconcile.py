@@ -14,7 +14,7 @@ from pkcs11 import Attribute, KeyType, ObjectClass
 
 from kmscore.cli.app import run
 from kmscore.public_key import PublicKey
-from kmscore.registry import FindingKind
+from kmscore.registry.reconciliation import FindingKind
 from tests.pkcs11.conftest import KINDS, WITH_AES
 from tests.pkcs11.cryptoki import Cryptoki
 from tests.pkcs11.inside import objects
