@@ -260,10 +260,9 @@ def rewrap(
             batch=batch,
         )
 
-    code = _do(session, plan, work, source, target or source, resume=resume, of_one=OF_ONE_MESSAGE)
-    if plan is None:
-        session.say(f"{shown(str(target or source))} is for {len(keys)} recipient(s) now")
-    return code
+    told = f"is for {len(keys)} recipient(s) now"
+    goal = target or source
+    return _do(session, plan, work, source, goal, resume=resume, of_one=OF_ONE_MESSAGE, told=told)
 
 
 @envelope.command()
@@ -360,8 +359,9 @@ def _do(
     *,
     resume: bool,
     of_one: tuple[type[KmsError], ...] = OF_ONE_FILE,
+    told: str = "",
 ) -> int:
-    """Do a plan, or one file."""
+    """Do a plan, or one file, and tell what it is then."""
     if plan is not None:
         return run(session, plan, work, resume=resume, of_one=of_one)
     job = Job(str(source), str(target))
@@ -369,6 +369,8 @@ def _do(
     if not skipped:
         with progress_bar(session, _size(job.source)) as progress:
             work(job, progress)
+    if skipped or told:
+        session.say(f"{shown(job.target)} {'was there already' if skipped else told}")
     if session.json:
         session.show(
             {"done": int(not skipped), "skipped": int(skipped), "outputs": [job.target]}, ""

@@ -270,6 +270,10 @@ def run(
             for job in done
             if isinstance(lost.get(job.target), OF_ONE_FILE)
         ]
+        if resume:  # another run made some of them meanwhile
+            found = len(failures)
+            failures = [each for each in failures if not isinstance(each[1], AlreadyExists)]
+            skipped += found - len(failures)
         _report(session, plan, [job for job in done if job.target not in lost], skipped, failures)
     for failure in lost.values():
         if not isinstance(failure, OF_ONE_FILE):

@@ -210,6 +210,29 @@ def test_a_run_needs_few_descriptors(cli, key, home):
         assert (done.returncode, done.stderr) == (0, "100 files done, 0 were there already\n")
 
 
+def test_two_runs_at_once_share_the_work(encrypt, home, monkeypatch):
+    """To each, what the other one made meanwhile was there already."""
+    from kmscore.cli import runs
+
+    (home / "tree").mkdir()
+    for name in "ab":
+        (home / "tree" / name).write_bytes(b"x")
+    looked = []
+
+    def quicker(job):
+        """Looks, and then another run makes the file."""
+        looked.append(job.target)
+        (home / job.target).write_bytes(b"of the other run")
+        return False
+
+    monkeypatch.setattr(runs, "is_done", quicker)
+    (home / "safe").mkdir()
+    done = encrypt("tree", "-o", "safe", "--resume")
+    assert (done.code, done.err) == (0, "0 files done, 2 were there already\n")
+    assert looked == ["safe/a.kms", "safe/b.kms"]
+    assert encrypt("tree", "-o", "safe").code == 1
+
+
 def test_the_run_asks_the_provider_once(encrypt, cli, home):
     """Or once for each file, if that is wanted; the audit log counts."""
     folder = home / "tree"
