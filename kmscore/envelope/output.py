@@ -345,7 +345,7 @@ def path_of(name: str | os.PathLike[str]) -> str:
     """
     with contextlib.suppress(TypeError, UnicodeEncodeError):
         path = os.fsdecode(name)
-        if b"\0" not in os.fsencode(path):
+        if path and b"\0" not in os.fsencode(path):
             return path
     raise InvalidRequest(f"{name!r} is no path", hint="Give a str or a pathlib.Path")
 

@@ -145,6 +145,16 @@ def test_recipients_are_changed(cli, sealed, home):
         assert (refused.code, refused.out) == (1, b"")
 
 
+def test_an_output_that_is_there_is_told(cli, sealed, home):
+    """With --resume nothing is done then, and nobody is told that it was."""
+    command = ["envelope", "rewrap", "--key", "orders", "--context", "a=1", "-i", "sealed"]
+    assert cli(*command, "-o", "new").err == "new is for 1 recipient(s) now\n"
+    before = (home / "new").read_bytes()
+    done = cli(*command, "-o", "new", "--resume")
+    assert (done.code, done.err) == (0, "new was there already\n")
+    assert (home / "new").read_bytes() == before
+
+
 @pytest.fixture
 def tree(home):
     """A folder with files in folders."""
@@ -217,15 +227,15 @@ def test_what_is_refused(cli, key, tree, arguments, code, text):
 
 
 @pytest.mark.parametrize("command", ["encrypt", "decrypt", "rewrap", "inspect"])
-def test_what_no_file_can_be_named(cli, key, home, command):
-    """A zero byte ends a name in the operating system."""
+@pytest.mark.parametrize("name", ["", "a\0b"])
+def test_what_no_file_can_be_named(cli, key, home, command, name):
+    """A zero byte ends a name in the system; an empty one is a variable that is not set."""
     keys = [] if command in ("decrypt", "inspect") else ["--key", "orders"]
     (home / "x.kms").write_bytes(b"x")
-    for names in (["-i", "a\0b"], ["-i", "x.kms", "-o", "a\0b"], ["a\0b", "-o", "safe"]):
-        if command == "inspect":
-            names = [name for name in names if name not in ("-o", "safe")]
-        done = cli("envelope", command, *keys, *names)
-        assert (done.code, "'a\\x00b' is no path" in done.err) == (1, True), done.err
+    output = [] if command == "inspect" else ["-o", "safe"]
+    for files in (["-i", name], ["x.kms", *output[:1], name], [name, *output]):
+        done = cli("envelope", command, *keys, *files)
+        assert (done.code, f"{name!r} is no path" in done.err) == (1, True), done.err
 
 
 def test_progress_is_shown_to_people(home, key):

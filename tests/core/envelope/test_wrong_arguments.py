@@ -153,7 +153,7 @@ def test_streams_are_binary(key, message, given):
             call()
 
 
-@pytest.mark.parametrize("given", ["a\0b", b"a\0b", "\ud800", 5], ids=ascii)
+@pytest.mark.parametrize("given", ["a\0b", b"a\0b", "\ud800", "", 5], ids=ascii)
 @pytest.mark.usefixtures("message")
 def test_what_is_no_path(key, given):
     """No file can have that name."""
