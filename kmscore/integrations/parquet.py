@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmscore.client import Kms, connect
 from kmscore.context import EncryptionContext
-from kmscore.errors import CiphertextInvalid, ConfigError
+from kmscore.errors import CiphertextInvalid, ConfigError, InvalidRequest
 from kmscore.uri import parse_reference
 
 try:
@@ -55,6 +55,12 @@ def crypto_factory(
     Returns:
         A `pyarrow.parquet.encryption.CryptoFactory`; it belongs to this process.
     """
+    # Callers without a type checker pass anything at all, the path of a configuration above all.
+    if not isinstance(kms, Kms | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidRequest(
+            f"a {type(kms).__name__} is given as an open provider",
+            hint="Give what kmscore.connect() returns, or config=",
+        )
     providers = Providers(kms, config)
     checked = EncryptionContext.of(context)
 

@@ -16,7 +16,13 @@ from pyarrow.parquet.encryption import (
 )
 
 import kmscore
-from kmscore.errors import CiphertextInvalid, ConfigError, KeyNotFound, KeyStateError
+from kmscore.errors import (
+    CiphertextInvalid,
+    ConfigError,
+    InvalidRequest,
+    KeyNotFound,
+    KeyStateError,
+)
 from kmscore.integrations.parquet import crypto_factory
 
 TABLE = pa.table(
@@ -211,6 +217,39 @@ def test_key_material_in_the_file_names_the_master_keys(kms, tmp_path):
     material = json.loads(content[start : content.index(b"}", start) + 1])
     assert material["masterKeyID"] in ("footers", "cards")
     kms.decrypt(base64.b64decode(material["wrappedDEK"]))
+
+
+@pytest.mark.parametrize("double_wrapping", [False, True])
+def test_keys_beside_the_file_are_wrapped_anew(kms, tmp_path, double_wrapping):
+    """Under the newest version of the master keys; the data stays as it is."""
+    path, connection = tmp_path / "file", KmsConnectionConfig()
+    factory = crypto_factory(kms)
+    named = EncryptionConfiguration(
+        footer_key="footers",
+        column_keys={"cards": ["card"]},
+        double_wrapping=double_wrapping,
+        internal_key_material=False,
+    )
+    properties = factory.file_encryption_properties(connection, named, path)
+    with pq.ParquetWriter(path, TABLE.schema, encryption_properties=properties) as writer:
+        writer.write_table(TABLE)
+    material = tmp_path / "_KEY_MATERIAL_FOR_file.json"
+    before = path.read_bytes(), material.read_bytes()
+    for alias in ("footers", "cards"):
+        kms.key(alias).rotate()
+    factory.rotate_master_keys(connection, path, double_wrapping=double_wrapping)
+    assert path.read_bytes() == before[0]
+    assert material.read_bytes() != before[1]
+    for current in (crypto_factory(kms), factory):
+        properties = current.file_decryption_properties(connection, parquet_file_path=path)
+        assert pq.ParquetFile(path, decryption_properties=properties).read().equals(TABLE)
+
+
+@pytest.mark.parametrize("given", ["kms.toml", {}, 5], ids=repr)
+def test_what_is_no_open_provider(given):
+    """A configuration goes by its name."""
+    with pytest.raises(InvalidRequest, match="config="):
+        crypto_factory(given)
 
 
 def test_wrapped_keys_that_are_none_are_refused(kms):
