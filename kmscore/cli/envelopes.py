@@ -276,7 +276,7 @@ def inspect(session: Session, source: str | None, sources: tuple[str, ...]) -> i
     SOURCES are files, folders (all that ends in .kms) and patterns.
     """
     from kmscore.envelope.files import inspect_file
-    from kmscore.envelope.header import MAX_HEADER_BYTES, read_header_of
+    from kmscore.envelope.streams import Opening
     from kmscore.envelope.whole import describe
 
     plan = _plan(sources, source, None, only_encrypted, in_place=True)
@@ -295,7 +295,8 @@ def inspect(session: Session, source: str | None, sources: tuple[str, ...]) -> i
         session.show(found, "\n\n".join(texts))
         return 1 if failures else 0
     if source in (None, "-"):
-        one = describe(read_header_of(standard_input().read(MAX_HEADER_BYTES)))
+        piped: Any = standard_input()
+        one = describe(Opening(piped).read_header())
     else:
         one = describe(inspect_file(str(source)))
     session.show(one, _public(one))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -244,7 +245,8 @@ def run(
     for path, reason in plan.left_out:
         session.say(f"left out: {shown(path)} {reason}")
     try:
-        with progress_bar(session, _total(plan.jobs)) as progress, batch:
+        with progress_bar(session, _total(plan.jobs)) as progress, ExitStack() as last:
+            last.callback(batch.flush)
             for job in plan.jobs:
                 if resume and is_done(job):
                     skipped += 1

@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kmscore.context import EncryptionContext
 from kmscore.envelope.header import (
-    MAX_HEADER_BYTES,
     Header,
     Incomplete,
     cut_off,
     read_header,
-    read_header_of,
 )
 from kmscore.envelope.message import begin, open_header
 from kmscore.envelope.output import Batch, Draft, drafted, path_of, shown
 from kmscore.envelope.recipients import Opener, Source, listed
-from kmscore.envelope.streams import decrypt_stream, encrypt_stream, rewrap_stream
+from kmscore.envelope.streams import Opening, decrypt_stream, encrypt_stream, rewrap_stream
 from kmscore.envelope.suites import AES_256_GCM, Suite, suite_named
 from kmscore.envelope.units import THREADS, Progress, open_file, seal_file
 from kmscore.errors import InvalidRequest
@@ -193,8 +191,8 @@ def inspect_file(source: Name) -> Header:
     with _reading(name) as handle:
         if os.fstat(handle).st_size:
             return _read_header(handle)
-        with _reader(handle) as reader:
-            return read_header_of(reader.read(MAX_HEADER_BYTES))
+        with _reader(handle) as reader:  # a pipe gives as much as it has
+            return Opening(reader).read_header()
 
 
 class _Given(NamedTuple):

@@ -157,7 +157,8 @@ class Batch:
     """Publishes drafts, many at a time; a context manager that publishes the rest at its end.
 
     While some are brought to the disk, the next are written. What is complete is published also
-    when another file fails. Errors of publishing are those of the file that they name.
+    when another file fails. Errors of publishing are those of the file that they name; the first
+    of them is raised at the end.
 
     Attributes:
         failures: The targets that could not be published, and why; complete at the end.
@@ -227,6 +228,8 @@ class Batch:
         trace: TracebackType | None,
     ) -> None:
         self.flush()
+        if error is None and self.failures:
+            raise self.failures[0][1]
 
 
 def _batch_size() -> int:

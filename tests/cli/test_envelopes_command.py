@@ -145,6 +145,17 @@ def test_recipients_are_changed(cli, sealed, home):
         assert (refused.code, refused.out) == (1, b"")
 
 
+def test_a_pipe_is_inspected_without_its_end(sealed):
+    """A header is all that is read."""
+    with subprocess.Popen(
+        [KMSCORE, "envelope", "inspect"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(sealed.read_bytes()[:1000])
+        process.stdin.flush()
+        assert process.wait(timeout=60) == 0
+
+
 def test_an_output_that_is_there_is_told(cli, sealed, home):
     """With --resume nothing is done then, and nobody is told that it was."""
     command = ["envelope", "rewrap", "--key", "orders", "--context", "a=1", "-i", "sealed"]

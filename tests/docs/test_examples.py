@@ -28,9 +28,9 @@ def test_the_page_on_configuration_runs(follow):
 
 def test_the_page_on_envelopes_runs(follow):
     """Every way in and out, and a message that is opened by hand."""
-    assert follow("docs/envelope.md", configured=True) == 5
+    assert follow("docs/envelope.md", configured=True) == 6
 
 
 def test_the_page_on_parquet_runs(follow):
     """A file is written and read, also as a worker on another machine would."""
-    assert follow("docs/parquet.md", configured=True) == 2
+    assert follow("docs/parquet.md", configured=True) == 3

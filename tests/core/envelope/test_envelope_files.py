@@ -9,6 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from fcntl import ioctl
+from termios import FIONREAD
 from typing import Any
 
 import pytest
@@ -19,6 +22,7 @@ from kmscore.envelope import (
     EnvelopeReader,
     decrypt_file,
     encrypt_file,
+    files,
     output,
     rewrap_file,
     units,
@@ -299,6 +303,21 @@ def test_a_batch_tells_what_could_not_be_published(tmp_path, key, plain):
     assert envelope.decrypt((tmp_path / "two").read_bytes(), key) == plain.read_bytes()
 
 
+def test_a_batch_ends_with_an_error_when_a_file_is_not_there(tmp_path, key, plain, monkeypatch):
+    """Whoever deletes the plaintexts afterwards need not know where to look."""
+    real = os.fsync
+
+    def full(handle):
+        if os.fstat(handle).st_size > len(plain.read_bytes()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Unavailable, match="sealed: No space left"), Batch() as batch:
+        encrypt_file(plain, tmp_path / "sealed", key, batch=batch)
+    assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+
+
 def test_a_batch_hands_on_what_nobody_expects(tmp_path, key, plain, monkeypatch):
     """Publishing has a thread of its own: a defect there ends the work as anywhere else."""
 
@@ -442,9 +461,10 @@ def test_a_message_that_is_written_anew_meanwhile_is_not_lost(tmp_path, key, oth
             sealed.write_bytes(newer)
 
     if batch:
-        with Batch() as many:
-            rewrap_file(sealed, None, [key], [other], batch=many)
-            change()
+        many = Batch()
+        rewrap_file(sealed, None, [key], [other], batch=many)
+        change()
+        many.flush()
         ((_, failure),) = many.failures
         assert isinstance(failure, InvalidRequest)
     else:
@@ -610,3 +630,18 @@ def test_a_reader_is_a_file_of_python(key):
     for use in (reader.read, reader.tell, lambda: reader.seek(0), lambda: reader.read(1)):
         with pytest.raises(ValueError, match="closed"):
             use()
+
+
+def test_a_pipe_is_inspected_as_it_comes(key):
+    """In parts, and without waiting for its end."""
+    message = envelope.encrypt(bytes(5000), key)
+    ours, theirs = os.pipe()
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(files.inspect_file, f"/proc/self/fd/{ours}")
+        os.write(theirs, message[:50])
+        while not found.done() and ioctl(ours, FIONREAD, bytes(4)) != bytes(4):
+            pass  # until they were read
+        os.write(theirs, message[50:1000])
+        assert found.result().size == envelope.inspect(message)["header_bytes"]
+    os.close(ours)
+    os.close(theirs)
