@@ -368,7 +368,7 @@ def _do(
     job = Job(str(source), str(target))
     skipped = resume and is_done(job)
     if not skipped:
-        with progress_bar(session, _size(job.source)) as progress:
+        with progress_bar(session, lambda: _size(job.source)) as progress:
             work(job, progress)
     if skipped or told:
         session.say(f"{shown(job.target)} {'was there already' if skipped else told}")
@@ -412,7 +412,7 @@ def _ends(
             writer = FileIO(draft.handle, "wb", closefd=False)
         for end in (reader, writer):
             _widen(end)
-        progress = stack.enter_context(progress_bar(session, _size(source)))
+        progress = stack.enter_context(progress_bar(session, lambda: _size(source)))
         yield reader, writer, progress
         writer.flush()
 

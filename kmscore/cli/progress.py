@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -17,17 +17,23 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def progress_bar(session: Session, total: int) -> Generator[Progress]:
-    """A bar on a terminal, for people; what was done where no total is known; nothing elsewhere."""
+def progress_bar(session: Session, total: Callable[[], int]) -> Generator[Progress]:
+    """A bar on a terminal, for people; what was done where no total is known; nothing elsewhere.
+
+    Args:
+        session: Whether machines read the output.
+        total: Tells how many bytes there are to do; asked only for a bar. 0 when that is unknown.
+    """
     if session.json or not is_terminal(sys.stderr):
         yield lambda _: None
         return
-    if not total:
+    length = total()
+    if not length:
         yield from _counter()
         return
-    with click.progressbar(length=total, file=sys.stderr) as bar:
+    with click.progressbar(length=length, file=sys.stderr) as bar:
         yield bar.update
-        bar.update(total - bar.pos)  # headers and tags, and files that were left out
+        bar.update(length - bar.pos)  # headers and tags, and files that were left out
 
 
 def _counter() -> Generator[Progress]:

@@ -207,7 +207,7 @@ def only_encrypted(name: str) -> str | None:
 
 def is_done(job: Job) -> bool:
     """Whether the output of a job is there; outputs are complete when they are there."""
-    from kmscore.envelope.files import is_same
+    from kmscore.envelope.output import is_same
 
     try:
         target = os.lstat(job.target)
@@ -245,7 +245,7 @@ def run(
     for path, reason in plan.left_out:
         session.say(f"left out: {shown(path)} {reason}")
     try:
-        with progress_bar(session, _total(plan.jobs)) as progress, ExitStack() as last:
+        with progress_bar(session, lambda: _total(plan.jobs)) as progress, ExitStack() as last:
             last.callback(batch.flush)
             for job in plan.jobs:
                 if resume and is_done(job):

@@ -239,22 +239,10 @@ def _opened(
         status = os.fstat(handle)
         if stat.S_ISDIR(status.st_mode):
             raise InvalidRequest(f"{shown(name)} is a folder")
-        if not in_place and is_same(status, goal):
-            raise InvalidRequest(f"input and output are the same file: {shown(name)}")
         regular = stat.S_ISREG(status.st_mode)
         given = _Given(handle, status.st_size if regular else None, status.st_mtime_ns)
-        with drafted(goal, force=force, mode=status.st_mode & 0o777, batch=batch) as draft:
-            draft.made_from = status if in_place else None
+        with drafted(goal, force=force, source=status, in_place=in_place, batch=batch) as draft:
             yield given, draft
-
-
-def is_same(status: os.stat_result, target: str) -> bool:
-    """Whether a path leads to that very file."""
-    try:
-        other = os.stat(target)
-    except OSError:
-        return False
-    return (status.st_dev, status.st_ino) == (other.st_dev, other.st_ino)
 
 
 def _inherit(handle: int, old: os.stat_result) -> None:

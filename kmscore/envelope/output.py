@@ -39,27 +39,36 @@ class Draft:
     Attributes:
         handle: Its descriptor, open for writing.
         target: The name that it will have.
-        made_from: What it was made from, if that is what it replaces: a newer file is left alone.
     """
 
-    def __init__(self, target: str, *, force: bool, mode: int = 0o666) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        force: bool,
+        source: os.stat_result | None = None,
+        in_place: bool = False,
+    ) -> None:
         """Check the target, and make an empty draft beside it.
 
         Args:
             target: The name of the file to be.
             force: Whether a file of that name is replaced.
-            mode: Its permissions, before the umask.
+            source: The file that it is made from, if there is one; gives its permissions.
+            in_place: Whether that is what it replaces; one that is newer by then is left alone.
 
         Raises:
             AlreadyExists: There is a file of that name, and no force.
-            InvalidRequest: There is something else of that name, or the folder cannot be written.
+            InvalidRequest: There is something else of that name, or the source, or the folder
+                cannot be written.
         """
         self.target = target
-        self.made_from: os.stat_result | None = None
         self._force = force
-        self._old = _existing(target, force=force)
+        self._made_from = source if in_place else None
+        self._old = _existing(target, force=force, source=None if in_place else source)
         self._folder = os.path.dirname(target) or os.curdir
         self._name: str | None = None
+        mode = 0o666 if source is None else source.st_mode & 0o777
         flags = os.O_RDWR | os.O_CLOEXEC
         try:
             try:
@@ -125,7 +134,7 @@ class Draft:
             hidden = self._hidden()
             self._link(hidden)
             self._name = hidden
-        if self.made_from is not None and _version(self.made_from) != _version(
+        if self._made_from is not None and _version(self._made_from) != _version(
             os.stat(self.target)
         ):
             raise InvalidRequest(f"{shown(self.target)} changed while it was being rewritten")
@@ -247,10 +256,15 @@ def _batch_size() -> int:
 
 @contextmanager
 def drafted(
-    target: str, *, force: bool, mode: int = 0o666, batch: Batch | None = None
+    target: str,
+    *,
+    force: bool,
+    source: os.stat_result | None = None,
+    in_place: bool = False,
+    batch: Batch | None = None,
 ) -> Generator[Draft]:
     """A draft, which is published when the block ends well, and gone otherwise."""
-    draft = Draft(target, force=force, mode=mode)
+    draft = Draft(target, force=force, source=source, in_place=in_place)
     try:
         yield draft
     except OSError as error:
@@ -303,13 +317,16 @@ def sync_folder(folder: str) -> None:
             os.close(handle)
 
 
-def _existing(target: str, *, force: bool) -> os.stat_result | None:
+def _existing(target: str, *, force: bool, source: os.stat_result | None) -> os.stat_result | None:
+    """What is to be replaced, and may be; None when there is nothing of that name."""
     try:
         status = os.lstat(target)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise unwritable(target, error) from error
+    if source is not None and is_same(source, target):
+        raise InvalidRequest(f"input and output are the same file: {shown(target)}")
     if not stat.S_ISREG(status.st_mode):
         raise InvalidRequest(
             f"{shown(target)} is no regular file",
@@ -318,6 +335,14 @@ def _existing(target: str, *, force: bool) -> os.stat_result | None:
     if not force:
         raise _exists(target)
     return status
+
+
+def is_same(status: os.stat_result, path: str) -> bool:
+    """Whether a path leads to that very file."""
+    try:
+        return os.path.samestat(status, os.stat(path))
+    except OSError:
+        return False
 
 
 def _version(status: os.stat_result) -> tuple[int, ...]:
