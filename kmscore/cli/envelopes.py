@@ -178,7 +178,11 @@ def decrypt(
     openers = _keys(session, references) if references else [session.open()]
     context = parse_context(pairs)
     if plan is None and _is_stream(source, target):
-        with _ends(session, source, target, force=force) as (reader, writer, progress):
+        with _ends(session, source, target, force=force, private=True) as (
+            reader,
+            writer,
+            progress,
+        ):
             decrypt_stream(reader, writer, *openers, context=context, progress=progress)
         return 0
     with DataKeyCache(max_age=RUN_AGE) as cache:
@@ -385,9 +389,17 @@ def _is_stream(source: str | None, target: str | None) -> bool:
 
 @contextmanager
 def _ends(
-    session: Session, source: str | None, target: str | None, *, force: bool
+    session: Session, source: str | None, target: str | None, *, force: bool, private: bool = False
 ) -> Generator[tuple[Reader, Writer, Progress]]:
-    """Both ends of a command in a pipe; a file at either end is a stream too."""
+    """Both ends of a command in a pipe; a file at either end is a stream too.
+
+    Args:
+        session: Where progress goes.
+        source: The input.
+        target: The output.
+        force: Whether an output that exists is replaced.
+        private: Whether an output that is a file is its owner's alone.
+    """
     from io import FileIO
 
     from kmscore.envelope.output import drafted
@@ -409,6 +421,8 @@ def _ends(
         else:
             _refuse_same(reader, str(target), source)
             draft = stack.enter_context(drafted(str(target), force=force))
+            if private:
+                os.fchmod(draft.handle, 0o600)
             writer = FileIO(draft.handle, "wb", closefd=False)
         for end in (reader, writer):
             _widen(end)

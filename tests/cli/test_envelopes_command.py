@@ -65,6 +65,20 @@ def test_a_pipe_at_one_end(cli, key, home):
     assert (done.code, "cannot read missing" in done.err) == (1, True)
 
 
+def test_a_plaintext_from_a_pipe_is_private(cli, sealed, home):
+    """Nobody knows who could read it before."""
+    before = os.umask(0o022)
+    try:
+        message = sealed.read_bytes()
+        cli("envelope", "decrypt", "--context", "a=1", "-o", "back", stdin=message)
+        cli("envelope", "encrypt", "--key", "orders", "-o", "again", stdin=LARGE)
+    finally:
+        os.umask(before)
+    assert (home / "back").read_bytes() == LARGE
+    modes = [(home / name).stat().st_mode & 0o777 for name in ("back", "again")]
+    assert modes == [0o600, 0o644]
+
+
 def test_real_pipes(process, key, tmp_path):
     """Two processes and a shell."""
     line = f"{KMSCORE} envelope encrypt --key orders | {KMSCORE} envelope decrypt"
