@@ -84,14 +84,16 @@ class Session:
 
             text = json.dumps(value, ensure_ascii=False)
             # Names of files may be no text; escaped, machines still find them by it.
-            click.echo(text if _is_unicode(text) else json.dumps(value))
+            click.echo(text if _can_be_written(text) else json.dumps(value))
         elif text:
-            click.echo(text)
+            escaped = text.encode("ascii", "backslashreplace").decode()
+            click.echo(text if _can_be_written(text) else escaped)
 
 
-def _is_unicode(text: str) -> bool:
+def _can_be_written(text: str) -> bool:
+    """Whether standard output has all characters of a text, in the encoding of who reads it."""
     try:
-        text.encode()
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         return False
     return True

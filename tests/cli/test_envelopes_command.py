@@ -79,6 +79,17 @@ def test_a_plaintext_from_a_pipe_is_private(cli, sealed, home):
     assert modes == [0o600, 0o644]
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_what_a_terminal_cannot_show_is_escaped(cli, process, key, encoding):
+    """A context of any language is shown in any locale."""
+    command = ["envelope", "encrypt", "--key", "orders", "--context", "name=\u540d"]
+    message = cli(*command, stdin=b"x").out
+    env = os.environ | {"PYTHONIOENCODING": f"{encoding}:strict"}
+    for options, shown in (([], r"name=\u540d"), (["--json"], r'{"name": "\u540d"}')):
+        done = process("envelope", "inspect", *options, stdin=message, env=env)
+        assert (done.code, done.err, shown in done.text) == (0, "", True)
+
+
 def test_real_pipes(process, key, tmp_path):
     """Two processes and a shell."""
     line = f"{KMSCORE} envelope encrypt --key orders | {KMSCORE} envelope decrypt"
