@@ -167,7 +167,7 @@ class Batch:
 
     While some are brought to the disk, the next are written. What is complete is published also
     when another file fails. Errors of publishing are those of the file that they name; the first
-    of them is raised at the end.
+    of them is raised at the end. Several threads may write files for one batch.
 
     Attributes:
         failures: The targets that could not be published, and why; complete at the end.
@@ -176,6 +176,7 @@ class Batch:
     def __init__(self, size: int | None = None) -> None:
         """Publish that many at a time; by default as many as can well be open."""
         self._size = _batch_size() if size is None else size
+        self._lock = threading.RLock()
         self._drafts: list[Draft] = []
         self._publisher: threading.Thread | None = None
         self._defects: list[BaseException] = []
@@ -186,14 +187,16 @@ class Batch:
         with contextlib.suppress(OSError):
             # Starts to write: what is on its way when the first is waited for costs no more.
             os.posix_fadvise(draft.handle, 0, 0, os.POSIX_FADV_DONTNEED)
-        self._drafts.append(draft)
-        if len(self._drafts) >= self._size:
-            self._start()
+        with self._lock:
+            self._drafts.append(draft)
+            if len(self._drafts) >= self._size:
+                self._start()
 
     def flush(self) -> None:
         """Publish all drafts that were added, and wait for it."""
-        self._start()
-        self._wait()
+        with self._lock:
+            self._start()
+            self._wait()
 
     def _start(self) -> None:
         """Publish the drafts so far while others are written; of such threads there is one."""

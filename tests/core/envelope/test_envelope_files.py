@@ -19,6 +19,7 @@ import pytest
 from kmscore import envelope
 from kmscore.envelope import (
     Batch,
+    DataKeyCache,
     EnvelopeReader,
     decrypt_file,
     encrypt_file,
@@ -282,6 +283,26 @@ def test_a_batch_publishes_many_at_once(tmp_path, key, plain):
     assert batch.failures == []
     for name in names:
         assert envelope.decrypt(name.read_bytes(), key) == plain.read_bytes()
+
+
+def test_threads_share_a_batch(tmp_path, key):
+    """Whatever they add at once is there in the end."""
+    names = [tmp_path / f"sealed{n}" for n in range(200)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    small = tmp_path / "small"
+    small.write_bytes(b"x")
+    try:
+        with DataKeyCache() as cache, Batch(size=2) as batch, ThreadPoolExecutor(8) as threads:
+            work = [
+                threads.submit(encrypt_file, small, name, key, cache=cache, batch=batch)
+                for name in names
+            ]
+        for each in work:
+            each.result()
+    finally:
+        sys.setswitchinterval(before)
+    assert all(name.exists() for name in names)
 
 
 def test_a_batch_tells_what_could_not_be_published(tmp_path, key, plain):
