@@ -25,10 +25,12 @@ from kmscore.envelope.output import Batch, Draft, drafted, path_of, shown
 from kmscore.envelope.recipients import Opener, Source, listed
 from kmscore.envelope.streams import Opening, decrypt_stream, encrypt_stream, rewrap_stream
 from kmscore.envelope.suites import AES_256_GCM, Suite, suite_named
-from kmscore.envelope.units import THREADS, Progress, open_file, seal_file
+from kmscore.envelope.units import THREADS, Progress, open_file, seal_file, unreadable
 from kmscore.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from kmscore.context import ContextLike
     from kmscore.key import Key
 
@@ -189,7 +191,9 @@ def inspect_file(source: Name) -> Header:
     """The header of a message in a file; nothing of it is authenticated."""
     name = path_of(source)
     with _reading(name) as handle:
-        if os.fstat(handle).st_size:
+        status = os.fstat(handle)
+        _refuse_folder(name, status)
+        if status.st_size:
             return _read_header(handle)
         with _reader(handle) as reader:  # a pipe gives as much as it has
             return Opening(reader).read_header()
@@ -206,7 +210,10 @@ class _Given(NamedTuple):
 def _read_header(handle: int) -> Header:
     size = HEAD_BYTES
     while True:
-        head = os.pread(handle, size, 0)
+        try:
+            head = os.pread(handle, size, 0)
+        except OSError as error:
+            raise unreadable(error) from error
         try:
             return read_header(head)
         except Incomplete as missing:
@@ -237,12 +244,16 @@ def _opened(
     name, goal = path_of(source), path_of(target)
     with _reading(name) as handle:
         status = os.fstat(handle)
-        if stat.S_ISDIR(status.st_mode):
-            raise InvalidRequest(f"{shown(name)} is a folder")
+        _refuse_folder(name, status)
         regular = stat.S_ISREG(status.st_mode)
         given = _Given(handle, status.st_size if regular else None, status.st_mtime_ns)
         with drafted(goal, force=force, source=status, in_place=in_place, batch=batch) as draft:
             yield given, draft
+
+
+def _refuse_folder(name: str, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise InvalidRequest(f"{shown(name)} is a folder", hint="Name a file")
 
 
 def _inherit(handle: int, old: os.stat_result) -> None:
@@ -257,8 +268,18 @@ def _inherit(handle: int, old: os.stat_result) -> None:
     os.fchmod(handle, mode)
 
 
+class _Input(FileIO):
+    """A file whose trouble is not taken for that of the output."""
+
+    def readinto(self, buffer: Buffer, /) -> int | None:
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            raise unreadable(error) from error
+
+
 def _reader(handle: int) -> FileIO:
-    return FileIO(handle, "rb", closefd=False)
+    return _Input(handle, "rb", closefd=False)
 
 
 def _writer(handle: int) -> FileIO:

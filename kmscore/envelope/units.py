@@ -200,8 +200,13 @@ def _read_up_to(reader: int, into: memoryview, place: int) -> int:
                 break
             done += count
     except OSError as error:
-        raise InvalidRequest(f"the input cannot be read: {error.strerror}") from error
+        raise unreadable(error) from error
     return done
+
+
+def unreadable(error: OSError) -> InvalidRequest:
+    """The error for an input that was opened and cannot be read."""
+    return InvalidRequest(f"the input cannot be read: {error.strerror}")
 
 
 def write_at(writer: int, data: memoryview, place: int) -> None:

@@ -653,6 +653,21 @@ def test_a_reader_is_a_file_of_python(key):
             use()
 
 
+def test_an_input_that_fails_is_not_taken_for_the_output(tmp_path, key):
+    """Such as a file that can be opened and not read."""
+    place, target = "/proc/self/mem", tmp_path / "out"
+    for call in (
+        lambda: encrypt_file(place, target, key),
+        lambda: decrypt_file(place, target, key),
+        lambda: rewrap_file(place, target, [key], [key]),
+        lambda: files.inspect_file(place),
+    ):
+        with pytest.raises(InvalidRequest, match="the input cannot be read: Input/output error"):
+            call()
+    with pytest.raises(InvalidRequest, match="is a folder"):
+        files.inspect_file(tmp_path)
+
+
 def test_a_pipe_is_inspected_as_it_comes(key):
     """In parts, and without waiting for its end."""
     message = envelope.encrypt(bytes(5000), key)
