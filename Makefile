@@ -73,10 +73,10 @@ $(VENV)/.tools: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/pip --disable-pip-version-check install -q -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.product
 
-# Clients of the server that others wrote. tccli and the SDK for Python own the same files, so that
-# it has an environment of its own; npm comes with pyright's Node.
+# What others wrote: clients of the server, and AWS's Encryption SDK. tccli and the SDK for Python own
+# the same files, so that it has an environment of its own; npm comes with pyright's Node.
 $(VENV)/.clients: tests/clients/tccli.txt tests/clients/package.json | $(VENV)/.tools
-	@echo "Installing tccli and the SDK for Node"
+	@echo "Installing tccli and the SDKs for Node"
 	@"$(PYTHON)" -m venv $(VENV)/tccli
 	@$(VENV)/tccli/bin/pip --disable-pip-version-check install -q -r tests/clients/tccli.txt
 	@mkdir -p $(VENV)/node
