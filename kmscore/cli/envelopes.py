@@ -238,7 +238,7 @@ def rewrap(
     Each gets a fresh data key, so that who is left out has no access to the new message. SOURCES
     are files, folders (all that ends in .kms) and patterns; without -o they are replaced.
     """
-    from kmscore.envelope import rewrap_file, rewrap_stream
+    from kmscore.envelope import DataKeyCache, rewrap_file, rewrap_stream
 
     if resume and target is None:
         raise click.UsageError("--resume goes with -o: files in place are always there")
@@ -251,22 +251,26 @@ def rewrap(
             rewrap_stream(reader, writer, old, keys, context=context, progress=progress)
         return 0
 
-    def work(job: Job, progress: Progress, batch: Batch | None = None) -> None:
-        goal = None if target is None else job.target
-        rewrap_file(
-            job.source,
-            goal,
-            old,
-            keys,
-            context=context,
-            force=force,
-            progress=progress,
-            batch=batch,
-        )
-
     told = f"is for {len(keys)} recipient(s) now"
     goal = target or source
-    return _do(session, plan, work, source, goal, resume=resume, of_one=OF_ONE_MESSAGE, told=told)
+    with DataKeyCache(max_age=RUN_AGE) as cache:
+
+        def work(job: Job, progress: Progress, batch: Batch | None = None) -> None:
+            rewrap_file(
+                job.source,
+                None if target is None else job.target,
+                old,
+                keys,
+                context=context,
+                cache=cache,
+                force=force,
+                progress=progress,
+                batch=batch,
+            )
+
+        return _do(
+            session, plan, work, source, goal, resume=resume, of_one=OF_ONE_MESSAGE, told=told
+        )
 
 
 @envelope.command()

@@ -153,6 +153,7 @@ def rewrap_file(
     keys: Sequence[Key],
     *,
     context: ContextLike = None,
+    cache: Source | None = None,
     force: bool = False,
     progress: Progress | None = None,
     batch: Batch | None = None,
@@ -169,6 +170,7 @@ def rewrap_file(
         openers: What opens the old message.
         keys: Who opens the new one.
         context: The context of both.
+        cache: A `DataKeyCache` that opens old messages; the data key of each new one is fresh.
         force: Whether an existing target is replaced.
         progress: Told of bytes done.
         batch: Publishes the target together with others.
@@ -182,7 +184,7 @@ def rewrap_file(
         draft,
     ):
         with _reader(given.handle) as reader, _writer(draft.handle) as writer:
-            rewrap_stream(reader, writer, old, new, context=checked, progress=progress)
+            rewrap_stream(reader, writer, old, new, context=checked, cache=cache, progress=progress)
         if in_place and draft.old is not None:
             _inherit(draft.handle, draft.old)
 

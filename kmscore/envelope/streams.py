@@ -114,6 +114,7 @@ def rewrap_stream(
     keys: Sequence[Key],
     *,
     context: ContextLike = None,
+    cache: Source | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write a message anew for other recipients: see `kmscore.envelope.rewrap`.
@@ -124,6 +125,7 @@ def rewrap_stream(
         openers: What opens the old message.
         keys: Who opens the new one.
         context: The context of both.
+        cache: A `DataKeyCache` that opens old messages; the data key of each new one is fresh.
         progress: Told of bytes of the old message.
     """
     checked = EncryptionContext.of(context)
@@ -133,7 +135,7 @@ def rewrap_stream(
     opening = Opening(reader, progress)
     suite = opening.read_header().suite.written
     sealing = _Later(lambda: Sealing(writer, new, checked, suite))
-    opening.run(sealing, old, checked, None)
+    opening.run(sealing, old, checked, cache)
     sealing.get().finish()
 
 

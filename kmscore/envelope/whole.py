@@ -180,16 +180,24 @@ def rewrap(
     keys: Sequence[Key],
     *,
     context: ContextLike = None,
+    cache: Source | None = None,
 ) -> bytes:
     """Write a message anew for other recipients, under a fresh data key and message id.
 
     The old message key is never used again: a second header under it would give its
     authentication key away, and a dropped recipient would keep access.
+
+    Args:
+        message: The old message.
+        openers: What opens it.
+        keys: Who opens the new one.
+        context: The context of both.
+        cache: A `DataKeyCache` that opens old messages; the data key of each new one is fresh.
     """
     old, new = listed(openers, "openers"), listed(keys, "keys")
     with _view(message, "message") as data:
         suite = message_header(data).suite
-        plaintext = decrypt(data, *old, context=context)
+        plaintext = decrypt(data, *old, context=context, cache=cache)
     return encrypt(plaintext, *new, context=context, suite=suite.written)
 
 

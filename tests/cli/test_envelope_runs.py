@@ -250,6 +250,8 @@ def test_the_run_asks_the_provider_once(encrypt, cli, home):
     assert asked("generate_data_key") == 4
     cli("envelope", "decrypt", "one", "-o", "back")
     assert asked("decrypt") == 1
+    cli("envelope", "rewrap", "--key", "orders", "one")
+    assert (asked("decrypt"), asked("generate_data_key")) == (2, 7)
 
 
 def test_a_folder_may_hold_its_own_outputs(encrypt, home):

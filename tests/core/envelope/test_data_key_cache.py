@@ -60,6 +60,23 @@ def test_many_messages_cost_one_call(key, calls):
     assert calls.opened == 1
 
 
+def test_rewrapping_remembers_what_opens_and_never_what_it_writes(tmp_path, key, other, calls):
+    """Every new message has a data key of its own, so that who is dropped has nothing to go on."""
+    cache = DataKeyCache()
+    path = tmp_path / "message"
+    path.write_bytes(envelope.encrypt(b"x", key, cache=cache))
+    out = [envelope.rewrap(path.read_bytes(), [key], [other], cache=cache) for _ in range(2)]
+    for name in ("one", "two"):
+        envelope.rewrap_file(path, tmp_path / name, [key], [other], cache=cache)
+        out.append((tmp_path / name).read_bytes())
+        with path.open("rb") as old, (tmp_path / f"{name}.stream").open("wb") as new:
+            envelope.rewrap_stream(old, new, [key], [other], cache=cache)
+        out.append((tmp_path / f"{name}.stream").read_bytes())
+    assert (calls.made, calls.opened) == (7, 1)
+    assert len({message_header(each).recipients for each in out}) == len(out)
+    assert {envelope.decrypt(each, other) for each in out} == {b"x"}
+
+
 def test_contexts_suites_and_recipients_are_kept_apart(cloud, key, calls):
     """A data key serves one kind of message only."""
     cache = DataKeyCache()
