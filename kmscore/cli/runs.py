@@ -85,6 +85,8 @@ class Plan:
                 them or itself, or a named file cannot be done.
             InvalidRequest: A pattern matches nothing.
         """
+        from kmscore.cli.patterns import expanded
+
         self._folder = folder if folder is None else folder.rstrip("/") or "/"
         self._rename = rename
         self._output = _identity(folder) if folder is not None else None
@@ -94,9 +96,11 @@ class Plan:
         self.folders: dict[str, int] = {}
         self.unreadable: list[tuple[str, KmsError]] = []
         for source in sources:
-            for path in _expanded(source):
+            for path in expanded(source):
                 if self._is_new(path.rstrip("/")):
-                    if os.path.isdir(path):
+                    if path != source and os.path.islink(path):
+                        self.left_out.append((path, "is a symbolic link"))
+                    elif os.path.isdir(path):
                         self._add_folder(path)
                     else:
                         self._add(path, os.path.basename(path), named=path == source)
@@ -357,18 +361,6 @@ class _Folders:
 
         for folder in self._changed:
             sync_folder(folder)
-
-
-def _expanded(source: str) -> list[str]:
-    """The files that a pattern stands for, when there is none of that very name."""
-    import glob
-
-    if os.path.lexists(source) or not glob.has_magic(source):
-        return [source]
-    found = sorted(glob.glob(source, recursive=True))
-    if not found:
-        raise InvalidRequest(f"nothing matches {shown(source)}", hint="Check the pattern")
-    return found
 
 
 class _Places:

@@ -83,6 +83,29 @@ def test_patterns(encrypt, cli, home):
     assert (home / "back/d.jpg").read_text() == "deep/d.jpg"
 
 
+def test_patterns_follow_no_links(encrypt, home):
+    """They may lead back to where they are, and two of them twice as often at every step."""
+    (home / "tree/deep").mkdir(parents=True)
+    (home / "tree/deep/a").write_bytes(b"a")
+    for name in ("up", "again"):
+        (home / "tree/deep" / name).symlink_to("..")
+    whole = [f"left out: tree/deep/{name} is a symbolic link" for name in ("again", "up")]
+    for folder, pattern, found in (
+        ("one", "tree/**", "deep/a.kms"),
+        ("two", "tree/**/*", "a.kms"),
+        ("three", "**/a", "a.kms"),
+        ("four", "tree/*/*", "a.kms"),
+        ("five", f"{home}/**/deep/*", "a.kms"),
+    ):
+        done = encrypt(pattern, "-o", f"../{folder}")
+        assert done.code == 0, done.err
+        assert files(home.parent / folder) == [found]
+        links = [line.replace(f"{home}/", "") for line in done.err.splitlines()[:-1]]
+        assert links == ([] if folder == "three" else whole)
+    encrypt("**", "-o", "../six")
+    assert "deep/a.kms" in files(home.parent / "six")
+
+
 def test_what_a_pattern_matches_twice_is_done_once(encrypt, home):
     """A folder and what is in it: ``**`` matches both. A file that is named again, too."""
     (home / "tree/deep/er").mkdir(parents=True)
