@@ -96,6 +96,16 @@ def test_a_plain_footer_is_read_by_everybody(kms, tmp_path):
         pq.ParquetFile(path).read(columns=["card"])
 
 
+@pytest.mark.parametrize("plaintext_footer", [False, True])
+def test_columns_without_a_key_are_not_encrypted(kms, tmp_path, plaintext_footer):
+    """Whatever the footer is: only the columns that are named."""
+    path = tmp_path / "file"
+    write(path, crypto_factory(kms), plaintext_footer=plaintext_footer)
+    assert b"Shenzhen" in path.read_bytes()
+    write(path, crypto_factory(kms), uniform_encryption=True, column_keys={})
+    assert b"Shenzhen" not in path.read_bytes()
+
+
 def test_an_encrypted_footer_needs_a_key(kms, tmp_path):
     """Without it not even the schema is told."""
     path = tmp_path / "file"
