@@ -8,6 +8,7 @@ module first"). They are for what is short: over long data OpenSSL is faster.
 
 from __future__ import annotations
 
+import sys
 from _operator import _compare_digest  # pyright: ignore[reportPrivateUsage]
 from typing import TYPE_CHECKING, Final
 
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
     from hashlib import sha256, sha512
 else:
     try:
-        from _sha2 import sha256, sha512
-    except ImportError:  # before CPython 3.12, or built without them
-        try:
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha256, sha512
+        else:
             from _sha256 import sha256
             from _sha512 import sha512
-        except ImportError:
-            from hashlib import sha256, sha512
+    except ImportError:  # the interpreter was built without them
+        from hashlib import sha256, sha512
 
 __all__ = [
     "INNER_PAD",
