@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from kmscore.context import EncryptionContext
-    from kmscore.envelope.header import EncryptedDataKey, Header
+    from kmscore.envelope.header import Header
     from kmscore.envelope.suites import Suite
 
 Arguments = TypeVarTuple("Arguments")
@@ -44,13 +44,10 @@ class _Entry:
         self.messages = 0
         self.bytes = 0
 
-    def derive(
-        self, suite: Suite, message_id: bytes
-    ) -> tuple[bytes, bytes, tuple[EncryptedDataKey, ...]]:
-        """Message key, commitment and recipients of one message."""
+    def derive(self, suite: Suite, message_id: bytes) -> tuple[tuple[bytes, bytes], bytes]:
+        """Message key and commitment of one message, and what its header shares with others."""
         materials = self.materials
-        key, commitment = suite.derive(materials.data_key, message_id)
-        return key, commitment, materials.recipients
+        return suite.derive(materials.data_key, message_id), materials.shared
 
 
 class _Fetch:
@@ -126,7 +123,7 @@ class DataKeyCache(Source):
         suite: Suite,
         size: int | None,
         message_id: bytes,
-    ) -> tuple[bytes, bytes, tuple[EncryptedDataKey, ...]]:
+    ) -> tuple[tuple[bytes, bytes], bytes]:
         """From a data key that is remembered or fresh.
 
         A message of unknown size gets a fresh one: its bytes could not be counted.
@@ -140,10 +137,10 @@ class DataKeyCache(Source):
         """From a data key that is remembered or fetched."""
         # Reading has no bounds but age: whoever sends messages could wear a data key out.
         place = (header.recipients, tuple(map(_name, openers)), header.context.items)
-        key, commitment, _ = self._derive(
+        derived, _ = self._derive(
             place, None, header.suite, header.message_id, _open, header, openers
         )
-        return key, commitment
+        return derived
 
     def clear(self) -> None:
         """Forget and overwrite every data key; those on their way are not remembered either."""
@@ -178,8 +175,8 @@ class DataKeyCache(Source):
         message_id: bytes,
         fetch: Callable[[Unpack[Arguments]], Materials],
         *arguments: *Arguments,
-    ) -> tuple[bytes, bytes, tuple[EncryptedDataKey, ...]]:
-        """Message key, commitment and recipients, by the data key at that place.
+    ) -> tuple[tuple[bytes, bytes], bytes]:
+        """What `_Entry.derive` gives, by the data key at that place.
 
         The lock is held meanwhile: it is not wiped while it is used, and need not be copied.
         """
@@ -254,8 +251,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def _open(header: Header, openers: Sequence[Opener]) -> Materials:
-    data_key = open_materials(header.recipients, openers, header.context)
-    return Materials(data_key, header.recipients)
+    return Materials(open_materials(header.recipients, openers, header.context), b"")
 
 
 def _name(opener: Opener) -> Hashable:

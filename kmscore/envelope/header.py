@@ -4,6 +4,7 @@ Source: AWS Encryption SDK specification, "data-format/message-header". Integers
 Every length is checked against a bound before anything of that length is read or allocated.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -36,10 +37,12 @@ RESERVED_PREFIX: Final = "aws-crypto-"
 PUBLIC_KEY: Final = "aws-crypto-public-key"
 """The one that holds the signer's compressed point, in base64, where there is a signature."""
 
+_VERSION: Final = VERSION.to_bytes(1)
+_FRAMED: Final = FRAMED.to_bytes(1)
 _ZERO_IV: Final = bytes(IV_BYTES)
 _ID: Final = 3
-_MIDDLE: Final = _ID + MESSAGE_ID_BYTES
-"""Where the message id begins and ends, behind version and suite."""
+_SHARED: Final = _ID + MESSAGE_ID_BYTES
+"""Where the message id begins, behind version and suite, and what many messages share after it."""
 
 
 class EncryptedDataKey(NamedTuple):
@@ -108,39 +111,28 @@ class Header:
 
 
 def write_header(
-    suite: Suite,
-    message_id: bytes,
-    context: EncryptionContext,
-    recipients: tuple[EncryptedDataKey, ...],
-    frame_bytes: int,
-    commitment: bytes,
+    suite: Suite, message_id: bytes, shared: bytes, frame_bytes: int, commitment: bytes
 ) -> bytes:
-    """The header, without its tag.
+    """The header, without its tag; from the fields that it shares with others."""
+    start = _VERSION + suite.number.to_bytes(2) + message_id
+    return start + shared + _FRAMED + frame_bytes.to_bytes(4) + commitment
+
+
+def shared_fields(context: EncryptionContext, recipients: Sequence[EncryptedDataKey]) -> bytes:
+    """The fields that the headers of all messages under one data key share.
 
     Raises:
         InvalidRequest: No recipient, or a context key begins with ``aws-crypto-``.
         LimitExceeded: Too many recipients, or a field too long for the format.
     """
-    middle = _middle(context.items, recipients, frame_bytes)
-    return b"\x02" + suite.number.to_bytes(2) + message_id + middle + commitment
+    return _context_bytes(context) + _recipients_bytes(recipients)
 
 
-@lru_cache(maxsize=64)  # many messages have the context and the data key of the one before
-def _middle(
-    context: tuple[tuple[str, str], ...],
-    recipients: tuple[EncryptedDataKey, ...],
-    frame_bytes: int,
-) -> bytes:
-    """What stands between the message id and the commitment."""
-    fields = _context_bytes(context) + _recipients_bytes(recipients)
-    return fields + FRAMED.to_bytes(1) + frame_bytes.to_bytes(4)
-
-
-def _context_bytes(context: tuple[tuple[str, str], ...]) -> bytes:
+def _context_bytes(context: EncryptionContext) -> bytes:
     """The context as the header carries it: its length, then the pairs sorted by UTF-8 bytes."""
     if not context:
         return b"\x00\x00"
-    pairs = sorted((key.encode(), value.encode()) for key, value in context)
+    pairs = sorted((key.encode(), value.encode()) for key, value in context.items)
     if any(key.startswith(RESERVED_PREFIX.encode()) for key, _ in pairs):
         raise InvalidRequest(
             f"context keys that begin with {RESERVED_PREFIX!r} are reserved",
@@ -150,7 +142,7 @@ def _context_bytes(context: tuple[tuple[str, str], ...]) -> bytes:
     return _sized(body)
 
 
-def _recipients_bytes(recipients: tuple[EncryptedDataKey, ...]) -> bytes:
+def _recipients_bytes(recipients: Sequence[EncryptedDataKey]) -> bytes:
     if not recipients:
         raise InvalidRequest("an envelope needs at least one recipient")
     if len(recipients) > MAX_RECIPIENTS:
@@ -271,23 +263,23 @@ def read_header(message: bytes) -> Header:
     """
     known = _last.known
     if known is not None and message.startswith(known.start):
-        end = _MIDDLE + len(known.middle)
+        end = _SHARED + len(known.shared)
         size = end + COMMITMENT_BYTES
-        if message.startswith(known.middle, _MIDDLE) and len(message) >= size + TAG_BYTES:
-            shared = known.header
+        if message.startswith(known.shared, _SHARED) and len(message) >= size + TAG_BYTES:
+            alike = known.header
             return Header(
-                shared.suite,
-                message[_ID:_MIDDLE],
-                shared.context,
-                shared.recipients,
-                shared.frame_bytes,
+                alike.suite,
+                message[_ID:_SHARED],
+                alike.context,
+                alike.recipients,
+                alike.frame_bytes,
                 message[end:size],
                 message[:size],
                 message[size : size + TAG_BYTES],
             )
     header = _read_header(_Fields(message))
     raw = header.raw
-    _last.known = _Known(raw[:_ID], raw[_MIDDLE:-COMMITMENT_BYTES], header)
+    _last.known = _Known(raw[:_ID], raw[_SHARED:-COMMITMENT_BYTES], header)
     return header
 
 
@@ -346,7 +338,7 @@ class _Known(NamedTuple):
     """
 
     start: bytes
-    middle: bytes
+    shared: bytes
     header: Header
 
 
@@ -362,7 +354,7 @@ class _Last:
 _last: Final = _Last()
 
 
-@lru_cache(maxsize=64)  # as for `_middle`; a context is at most 64 KiB, and public
+@lru_cache(maxsize=64)  # many messages have the same; one is at most 64 KiB, and public
 def _read_context(data: bytes) -> EncryptionContext:
     if not data:
         return EMPTY

@@ -69,12 +69,12 @@ def begin(
     message_id = os.urandom(MESSAGE_ID_BYTES)
     source = source_of(cache)
     try:
-        key, commitment, recipients = source.begin(keys, context, suite, size, message_id)
+        (key, commitment), shared = source.begin(keys, context, suite, size, message_id)
     except (AttributeError, TypeError) as error:
         blame(error, keys, Key, source)
         raise
     cipher = suite.cipher(key)
-    raw = write_header(suite, message_id, context, recipients, FRAME_BYTES, commitment)
+    raw = write_header(suite, message_id, shared, FRAME_BYTES, commitment)
     return raw + header_tag(cipher, raw), Body(cipher, message_id, FRAME_BYTES)
 
 

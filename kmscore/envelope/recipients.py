@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kmscore.client import Kms
-from kmscore.envelope.header import MAX_RECIPIENTS, EncryptedDataKey
+from kmscore.envelope.header import MAX_RECIPIENTS, EncryptedDataKey, shared_fields
 from kmscore.envelope.suites import DATA_KEY_BYTES, Suite
 from kmscore.errors import (
     CiphertextInvalid,
@@ -35,21 +35,22 @@ Opener = Key | Kms
 
 
 class Materials:
-    """A data key, and what opens it again.
+    """A data key, and what the headers of its messages say of it.
 
     Attributes:
         data_key: 32 bytes; whoever holds it wipes it.
-        recipients: The data key under each recipient's key.
+        shared: The context, and the data key under each recipient's key, as they stand in every
+            header; empty for a data key that only opens messages.
     """
 
-    __slots__ = ("data_key", "recipients")
+    __slots__ = ("data_key", "shared")
 
-    def __init__(self, data_key: bytearray, recipients: tuple[EncryptedDataKey, ...]) -> None:
+    def __init__(self, data_key: bytearray, shared: bytes) -> None:
         self.data_key = data_key
-        self.recipients = recipients
+        self.shared = shared
 
     def __repr__(self) -> str:
-        return f"<Materials for {len(self.recipients)} recipients>"
+        return "<Materials>"
 
     def wipe(self) -> None:
         """Overwrite the data key with zeros."""
@@ -82,7 +83,7 @@ class Source:
         suite: Suite,
         size: int | None,
         message_id: bytes,
-    ) -> tuple[bytes, bytes, tuple[EncryptedDataKey, ...]]:
+    ) -> tuple[tuple[bytes, bytes], bytes]:
         """What a new message begins with.
 
         Args:
@@ -93,15 +94,15 @@ class Source:
             message_id: A fresh one.
 
         Returns:
-            The message key, the commitment to it, and the recipients.
+            The message key with the commitment to it, and the fields that the header shares with
+            others under the same data key.
         """
         del size
         materials = self.make(keys, context)
         try:
-            key, commitment = suite.derive(materials.data_key, message_id)
+            return suite.derive(materials.data_key, message_id), materials.shared
         finally:
             materials.wipe()
-        return key, commitment, materials.recipients
 
     def resume(self, header: Header, openers: Sequence[Opener]) -> tuple[bytes, bytes]:
         """The message key of a message, and the commitment that it must have."""
@@ -179,10 +180,10 @@ def make_materials(keys: Sequence[Key], context: EncryptionContext) -> Materials
         for key in others:
             sealed = key.encrypt(bytes(made.plaintext), context=context)
             recipients.append(_recipient(key, sealed))
+        return Materials(made.plaintext, shared_fields(context, recipients))
     except BaseException:
         made.wipe()
         raise
-    return Materials(made.plaintext, tuple(recipients))
 
 
 def open_materials(

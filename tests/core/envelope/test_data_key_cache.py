@@ -12,6 +12,7 @@ from kmscore.envelope.whole import message_header
 from kmscore.errors import (
     CiphertextInvalid,
     ConfigError,
+    InvalidRequest,
     KeyNotFound,
     KeyStateError,
     KmsError,
@@ -404,6 +405,23 @@ def test_evicted_and_cleared_data_keys_are_wiped(key):
     cache.clear()
     assert not any(second)
     assert repr(cache) == "<DataKeyCache with 0 data keys>"
+
+
+def test_a_data_key_that_no_header_can_name_is_wiped_and_not_remembered(key, monkeypatch):
+    """Its context is refused when the header is written, and would be the next time."""
+    made = []
+    generate = type(key).generate_data_key
+
+    def noted(*arguments, **named):
+        made.append(generate(*arguments, **named))
+        return made[-1]
+
+    monkeypatch.setattr(type(key), "generate_data_key", noted)
+    cache = DataKeyCache()
+    with pytest.raises(InvalidRequest, match="reserved"):
+        envelope.encrypt(b"x", key, context={"aws-crypto-a": "b"}, cache=cache)
+    assert len(cache) == 0
+    assert [bytes(each.plaintext) for each in made] == [bytes(32)]
 
 
 def _remembered(cache):

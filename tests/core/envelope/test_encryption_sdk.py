@@ -30,7 +30,7 @@ from kmscore import envelope
 from kmscore.context import EncryptionContext
 from kmscore.envelope import EnvelopeDecryptor
 from kmscore.envelope.frames import FINAL_OVERHEAD, FRAME_BYTES
-from kmscore.envelope.header import EncryptedDataKey
+from kmscore.envelope.header import EncryptedDataKey, shared_fields
 from kmscore.envelope.message import begin
 from kmscore.envelope.recipients import Materials, Source
 from kmscore.envelope.suites import AES_256_GCM
@@ -70,10 +70,11 @@ class Made(Source):
     """Has one data key, which is wrapped already."""
 
     def __init__(self, data_key, recipient):
-        self._materials = Materials(data_key, (recipient,))
+        self._data_key = data_key
+        self._recipient = recipient
 
     def make(self, keys, context):
-        return self._materials
+        return Materials(self._data_key, shared_fields(context, [self._recipient]))
 
 
 @pytest.fixture(scope="module")
