@@ -90,21 +90,21 @@ class EncryptionContext:
         """The canonical form of whatever a caller gave."""
         if context is None:
             return EMPTY
-        if isinstance(context, EncryptionContext):
-            return context
+        if isinstance(context, _MAPPING):
+            if not context:
+                return EMPTY
+            try:
+                return _known(tuple(context.items()))
+            except TypeError:
+                # Something in it has no hash, and is no string: say so.
+                return cls(context.items())
         # Callers without a type checker pass anything at all.
-        if not isinstance(context, _MAPPING):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(context, EncryptionContext):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidRequest(
                 f"the encryption context is a {type(context).__name__}",
                 hint="Give a mapping of str to str",
             )
-        if not context:
-            return EMPTY
-        try:
-            return _known(tuple(context.items()))
-        except TypeError:
-            # Something in it has no hash, and is no string: say so.
-            return cls(context.items())
+        return context
 
     @classmethod
     def from_json(cls, text: str) -> EncryptionContext:

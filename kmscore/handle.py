@@ -34,12 +34,15 @@ class KeyHandle:
         spec: What it is made of.
         usage: What it is for.
         origin: Made by the provider, or imported.
+        identity: What no other key has: a name is local to a configuration, an open provider is
+            not.
     """
 
     def __init__(
         self, gate: Gate, provider: Provider, capabilities: Capabilities, info: KeyInfo
     ) -> None:
         self.key_id = info.key_id
+        self.identity: tuple[object, str] = (gate, info.key_id)
         self.spec = info.spec
         self.usage = info.usage
         self.origin = info.origin
@@ -55,11 +58,6 @@ class KeyHandle:
     def provider_name(self) -> str:
         """The configured name of the key's provider."""
         return self._gate.provider
-
-    @property
-    def identity(self) -> tuple[object, str]:
-        """What no other key has: a name is local to a configuration, an open provider is not."""
-        return self._gate, self.key_id
 
     @property
     def limits(self) -> Limits:

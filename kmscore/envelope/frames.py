@@ -166,19 +166,25 @@ class Body:
             raise IntegrityError("the message goes on after its final frame")
         return frames, size
 
-    def open_only(self, sealed: memoryview | bytes) -> bytes:
+    def open_only(self, message: memoryview | bytes, place: int) -> bytes:
         """Open a body that is too short for anything but a final frame.
+
+        Args:
+            message: The message.
+            place: Where its body begins; it goes to the end.
 
         Raises:
             IntegrityError: It is cut off, goes on after that frame, or was altered.
         """
-        size = len(sealed) - FINAL_OVERHEAD
-        if size < 0 or bytes(sealed[:FINAL_PREFIX_BYTES]) != _ONLY_PREFIX + size.to_bytes(4):
-            self.layout(memoryview(sealed))  # says what is missing
+        size = len(message) - place - FINAL_OVERHEAD
+        content = place + FINAL_PREFIX_BYTES
+        if size < 0 or message[place:content] != _ONLY_PREFIX + size.to_bytes(4):
+            sealed = memoryview(message)[place:]
+            self.layout(sealed)  # says what is missing
             return self.open_final(1, sealed)
         aad = self._message_id + _ONLY_AAD + size.to_bytes(8)
         try:
-            return self._cipher.open(_ONLY_IV, sealed[FINAL_PREFIX_BYTES:], aad)
+            return self._cipher.open(_ONLY_IV, message[content:], aad)
         except IntegrityError as error:
             raise _final_altered() from error
 

@@ -113,7 +113,7 @@ def decrypt(
         header = read_header_of(message)
         if len(message) <= header.frame_bytes and not header.suite.signed:
             body = open_header(header, openers, EncryptionContext.of(context), cache)
-            return body.open_only(message[header.size :])
+            return body.open_only(message, header.size)
     with _view(message, "message") as data:
         header = message_header(data)
         if header.suite.signed or not header.frame_bytes:
@@ -124,7 +124,7 @@ def decrypt(
         body = open_header(header, openers, EncryptionContext.of(context), cache)
         sealed = data[header.size :]
         if len(sealed) <= FINAL_OVERHEAD + body.frame_bytes:
-            return body.open_only(sealed)
+            return body.open_only(data, header.size)
         frames, final = body.layout(sealed)
         size = frames * body.frame_bytes + final
         return _filled(size, lambda out: _open(body, frames, sealed, out))
