@@ -97,11 +97,12 @@ class Plan:
         self.unreadable: list[tuple[str, KmsError]] = []
         for source in sources:
             for path in expanded(source):
-                if self._is_new(path.rstrip("/")):
+                absolute = os.path.abspath(path)
+                if self._is_new(absolute):
                     if path != source and os.path.islink(path):
                         self.left_out.append((path, "is a symbolic link"))
                     elif os.path.isdir(path):
-                        self._add_folder(path)
+                        self._add_folder(path, absolute)
                     else:
                         self._add(path, os.path.basename(path), named=path == source)
         if folder is not None:
@@ -141,7 +142,7 @@ class Plan:
         self._found.add(path)
         return not known
 
-    def _add_folder(self, path: str) -> None:
+    def _add_folder(self, path: str, absolute: str) -> None:
         """All that is in a folder, and in those below it, however deep they are."""
         waiting = [(path, "")]
         while waiting:
@@ -159,7 +160,7 @@ class Plan:
             deeper: list[tuple[str, str]] = []
             for entry in entries:
                 place = os.path.join(inside, entry.name)
-                if not self._is_new(entry.path):
+                if not self._is_new(os.path.join(absolute, place)):
                     continue
                 if entry.is_symlink():
                     self.left_out.append((entry.path, "is a symbolic link"))

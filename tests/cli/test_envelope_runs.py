@@ -106,7 +106,7 @@ def test_patterns_follow_no_links(encrypt, home):
     assert "deep/a.kms" in files(home.parent / "six")
 
 
-def test_what_a_pattern_matches_twice_is_done_once(encrypt, home):
+def test_what_a_pattern_matches_twice_is_done_once(encrypt, cli, home):
     """A folder and what is in it: ``**`` matches both. A file that is named again, too."""
     (home / "tree/deep/er").mkdir(parents=True)
     for name in ("one", "deep/two", "deep/er/three"):
@@ -116,11 +116,14 @@ def test_what_a_pattern_matches_twice_is_done_once(encrypt, home):
         ("a", ["tree/**"], whole),
         ("b", ["tree/**/*"], ["er/three.kms", "one.kms", "two.kms"]),
         ("c", ["tree", "tree/one", "tree/"], whole),
+        ("e", ["tree", "./tree", f"{home}/tree/deep/../deep", "./tree/o*"], whole),
         ("d", ["tree/one", "tree/one", "tree/o*"], ["one.kms"]),
     ):
         done = encrypt(*sources, "-o", folder)
         assert done.code == 0, done.err
         assert files(home / folder) == found
+    done = cli("envelope", "rewrap", "--key", "orders", "a", "./a", f"{home}/a/one.kms")
+    assert (done.code, done.err) == (0, "3 files done, 0 were there already\n")
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "\udcff\udcfe", " ", "-i", "*", "tab\t.kms"])
