@@ -3,7 +3,7 @@
 
 def test_the_readme_works_as_written(follow):
     """Key file, configuration, Python and commands, from an empty folder."""
-    assert follow("README.md", configured=False) == 4
+    assert follow("README.md", configured=False) == 5
 
 
 def test_every_hook_has_a_running_example(follow):
