@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from kmscore.checks import require_binary
 from kmscore.context import EncryptionContext
@@ -20,12 +20,16 @@ from kmscore.envelope.header import Header, Incomplete, cut_off, read_header
 from kmscore.envelope.message import EnvelopeDecryptor, begin, open_header
 from kmscore.envelope.recipients import Opener, Source, listed
 from kmscore.envelope.suites import AES_256_GCM, Suite, suite_named
-from kmscore.envelope.units import UNIT_BYTES, Progress
+from kmscore.envelope.units import Progress
 from kmscore.errors import IntegrityError, InvalidRequest
 
 if TYPE_CHECKING:
     from kmscore.context import ContextLike
     from kmscore.key import Key
+
+UNIT_BYTES: Final = 1 << 17
+"""Taken at a time: so much stays in the processor's cache from the read to the write, and pipes
+are not held up for long."""
 
 
 class Reader(Protocol):
@@ -140,58 +144,52 @@ def rewrap_stream(
 
 
 class Sealing:
-    """Seals what is written to it, a unit at a time."""
+    """Seals what is written to it, a frame at a time."""
 
     def __init__(
         self, writer: Writer, keys: Sequence[Key], context: EncryptionContext, suite: Suite
     ) -> None:
         header, self._body = begin(keys, context, suite, None, None)
         self._writer = writer
-        # One frame more than a unit: the last one is kept, for it may turn out to be the final one.
-        frames = max(1, UNIT_BYTES // self._body.frame_bytes) + 1
-        self._plain = memoryview(bytearray(frames * self._body.frame_bytes))
-        self._sealed = memoryview(bytearray(frames * self._body.sealed_bytes))
+        # A byte more than a frame: a frame is the final one unless something follows.
+        self._plain = memoryview(bytearray(self._body.frame_bytes + 1))
+        self._sealed = memoryview(bytearray(self._body.sealed_bytes))
         self._filled = 0
         self._next = 1
         write_all(writer, memoryview(header))
 
     def read_from(self, reader: Reader) -> int:
         """Take what a file has next; 0 at its end."""
-        self._make_room()
         count = read_some(reader, self._plain[self._filled :])
-        self._filled += count
+        self._taken(count)
         return count
 
     def write(self, data: memoryview) -> int:
         """Take all of the data."""
         done = 0
         while done < len(data):
-            self._make_room()
             piece = data[done : done + len(self._plain) - self._filled]
             self._plain[self._filled : self._filled + len(piece)] = piece
-            self._filled += len(piece)
+            self._taken(len(piece))
             done += len(piece)
         return done
 
     def finish(self) -> None:
         """Seal and write what is left, and the end."""
-        step = self._body.frame_bytes
-        regular = max(0, self._filled - 1) // step
-        place = self._body.seal(self._next, self._plain[: regular * step], self._sealed)
-        write_all(self._writer, self._sealed[:place])
-        rest = self._plain[regular * step : self._filled]
-        write_all(self._writer, memoryview(self._body.seal_final(self._next + regular, rest)))
+        final = self._body.seal_final(self._next, self._plain[: self._filled])
+        write_all(self._writer, memoryview(final))
 
-    def _make_room(self) -> None:
+    def _taken(self, count: int) -> None:
+        """Seal and write the frame if something follows it by now."""
+        self._filled += count
         if self._filled < len(self._plain):
             return
         step = self._body.frame_bytes
-        end = len(self._plain) - step
-        size = self._body.seal(self._next, self._plain[:end], self._sealed)
-        write_all(self._writer, self._sealed[:size])
-        self._next += end // step
-        self._plain[:step] = self._plain[end:]
-        self._filled = step
+        self._body.seal(self._next, self._plain[:step], self._sealed)
+        write_all(self._writer, self._sealed)
+        self._next += 1
+        self._plain[0] = self._plain[step]
+        self._filled = 1
 
 
 class _Later:
