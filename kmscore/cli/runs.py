@@ -271,21 +271,27 @@ def run(
         folders.sync()
     finally:
         # Also when the run ends early: what was done, and what went wrong until then.
-        lost = dict(batch.failures)
+        lost = _lost(done, dict(batch.failures))
         failures += [
-            (job.source, lost[job.target])
-            for job in done
-            if isinstance(lost.get(job.target), OF_ONE_FILE)
+            (job.source, error) for job, error in lost.items() if isinstance(error, OF_ONE_FILE)
         ]
         if resume:  # another run made some of them meanwhile
             found = len(failures)
             failures = [each for each in failures if not isinstance(each[1], AlreadyExists)]
             skipped += found - len(failures)
-        _report(session, plan, [job for job in done if job.target not in lost], skipped, failures)
+        _report(session, plan, [job for job in done if job not in lost], skipped, failures)
     for failure in lost.values():
         if not isinstance(failure, OF_ONE_FILE):
             raise failure
     return 1 if failures else 0
+
+
+def _lost(done: list[Job], failed: dict[str, KmsError]) -> dict[Job, KmsError]:
+    """The jobs whose output could not be published; in place, it goes where links lead to."""
+    if not failed:
+        return {}
+    names = {name: job for job in done for name in (job.target, os.path.realpath(job.target))}
+    return {names[name]: error for name, error in failed.items() if name in names}
 
 
 def _report(

@@ -447,6 +447,28 @@ def test_a_run_that_ends_early_tells_what_it_did(encrypt, cli, home, monkeypatch
     assert json.loads(done.err)["error"]["type"] == "Unavailable"
 
 
+def test_a_message_that_changes_while_it_is_rewrapped_is_told(encrypt, cli, home, monkeypatch):
+    """It is left as it is then, and not counted as done."""
+    (home / "tree").mkdir()
+    for name in "ab":
+        (home / "tree" / name).write_bytes(name.encode())
+    encrypt("tree", "-o", "safe")
+    newer = cli("envelope", "encrypt", "--key", "orders", stdin=b"newer").out
+    real = os.fsync
+
+    def change(handle):
+        (home / "safe/a.kms").write_bytes(newer)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", change)
+    done = cli("envelope", "rewrap", "--key", "orders", "safe")
+    assert done.code == 1
+    assert "error: safe/a.kms: " in done.err
+    assert "changed while it was being rewritten" in done.err
+    assert "1 files done, 0 were there already, 1 failed" in done.err
+    assert (home / "safe/a.kms").read_bytes() == newer
+
+
 def test_a_message_for_a_disabled_key_does_not_keep_the_others_back(encrypt, cli, home):
     """They may be for other keys; a run that stopped there could never get past it."""
     (home / "tree").mkdir()
