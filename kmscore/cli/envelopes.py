@@ -234,10 +234,11 @@ def rewrap(
     resume: bool,
     sources: tuple[str, ...],
 ) -> int:
-    """Write messages anew for the recipients --key, and for nobody else.
+    """Write messages anew for other recipients.
 
-    Each gets a fresh data key, so that who is left out has no access to the new message. SOURCES
-    are files, folders (all that ends in .kms) and patterns; without -o they are replaced.
+    They are those of --key, and nobody else. Each message gets a fresh data key, so that who is
+    left out has no access to the new one. SOURCES are files, folders (all that ends in .kms) and
+    patterns; without -o they are replaced.
     """
     from kmscore.envelope import DataKeyCache, rewrap_file, rewrap_stream
 
@@ -353,10 +354,14 @@ def _plan(
         return None
     if source is not None or (target is None and not in_place):
         raise click.UsageError(
-            "SOURCES go without -i" if in_place else "SOURCES need -o FOLDER, and no -i"
+            "SOURCES go without -i"
+            if in_place
+            else "SOURCES need -o FOLDER, and no -i; for one file: -i FILE -o FILE"
         )
     if target is not None and os.path.lexists(target) and not os.path.isdir(target):
-        raise InvalidRequest(f"{shown(target)} is no folder", hint="Name a folder with -o")
+        raise InvalidRequest(
+            f"{shown(target)} is no folder", hint="Name a folder with -o, or one file with -i"
+        )
     return Plan(sources, target, rename)
 
 

@@ -353,7 +353,10 @@ def _version(status: os.stat_result) -> tuple[int, ...]:
 
 
 def _exists(target: str) -> AlreadyExists:
-    return AlreadyExists(f"{shown(target)} exists", hint="Choose another name, or use --force")
+    return AlreadyExists(
+        f"{shown(target)} exists",
+        hint="Choose another name, or replace it: --force, or force=True in Python",
+    )
 
 
 def unwritable(target: str, error: OSError) -> Unavailable | InvalidRequest:

@@ -238,6 +238,8 @@ def test_a_run_is_resumed(cli, key, tree):
         (["encrypt", "--key", "nobody"], 1, "no such key"),
         (["encrypt", "--key", "orders", "--suite", "ROT13"], 1, "ROT13"),
         (["encrypt", "--key", "orders", "tree"], 2, "-o FOLDER"),
+        (["encrypt", "--key", "orders", "three"], 2, "for one file: -i FILE -o FILE"),
+        (["encrypt", "--key", "orders", "tree", "-o", "three"], 1, "or one file with -i"),
         (["encrypt", "--key", "orders", "tree", "-i", "three", "-o", "x"], 2, "-i"),
         (["encrypt", "--key", "orders", "three", "tree/three", "-o", "x"], 2, "the same file"),
         (["encrypt", "--key", "orders", "missing", "-o", "x"], 1, "cannot read"),
