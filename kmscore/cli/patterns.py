@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from contextlib import suppress
 from glob import escape, glob, has_magic
 
 from kmscore.errors import InvalidRequest
@@ -38,6 +39,19 @@ def _matches(pattern: str) -> Generator[str]:
         yield from bases  # a folder is all that is in it
         return
     for base in bases:
-        for folder, inside, _ in os.walk(base):
-            inside[:] = [name for name in inside if not name.startswith(".")]
+        for folder in _folders(base):
             yield from _matches(os.path.join(escape(folder), rest or "*").removeprefix("./"))
+
+
+def _folders(base: str) -> Generator[str]:
+    """A folder and those below it, however deep they are, but hidden ones and links."""
+    waiting = [base]
+    while waiting:
+        folder = waiting.pop()
+        yield folder
+        with suppress(OSError), os.scandir(folder) as entries:
+            waiting += [
+                entry.path
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+            ]
