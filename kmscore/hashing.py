@@ -1,9 +1,10 @@
 """SHA-2, HMAC and a comparison in constant time, without a second OpenSSL.
 
 `hashlib` and `hmac` load OpenSSL's library, which costs milliseconds at start beside the one in
-`cryptography`, and a microsecond at every call. The interpreter has the same hashes built in, and
-its own `random` prefers them for this reason ("hashlib is pretty heavy to load, try lean internal
-module first"). They are for what is short: over long data OpenSSL is faster.
+`cryptography`. The interpreter has the same hashes built in, and its own `random` prefers them for
+this reason ("hashlib is pretty heavy to load, try lean internal module first"). They are for what
+is short: over long data OpenSSL is twice as fast. To derive the keys of one message they are
+0.7 microseconds faster than `hashlib` on CPython 3.11, and 1 slower on 3.12 and 3.13.
 """
 
 from __future__ import annotations
