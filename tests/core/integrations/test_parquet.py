@@ -2,11 +2,13 @@
 
 import base64
 import json
+import re
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pyarrow.parquet.encryption import (
     CryptoFactory,
     DecryptionConfiguration,
@@ -260,6 +262,46 @@ def test_what_is_no_open_provider(given):
     """A configuration goes by its name."""
     with pytest.raises(InvalidRequest, match="config="):
         crypto_factory(given)
+
+
+def test_pages_of_a_column_are_opened_by_hand(kms, tmp_path):
+    """With the column's data key, and the associated data of Parquet's specification."""
+    path = tmp_path / "file"
+    properties = crypto_factory(kms).file_encryption_properties(
+        KmsConnectionConfig(),
+        EncryptionConfiguration(
+            footer_key="footers",
+            column_keys={"cards": ["card"]},
+            plaintext_footer=True,
+            double_wrapping=False,
+        ),
+    )
+    cards = TABLE.select(["card"])
+    plain = {"compression": "none", "use_dictionary": False, "data_page_size": 1}
+    with pq.ParquetWriter(
+        path, cards.schema, encryption_properties=properties, write_batch_size=30, **plain
+    ) as writer:
+        writer.write_table(cards)
+    content = path.read_bytes()
+
+    materials = [
+        json.JSONDecoder().raw_decode(content[found.start() :].decode(errors="replace"))[0]
+        for found in re.finditer(rb'{"keyMaterialType"', content)
+    ]
+    material = next(each for each in materials if each["masterKeyID"] == "cards")
+    cipher = AESGCM(kms.key("cards").decrypt(base64.b64decode(material["wrappedDEK"])))
+    # AesGcmV1, in Thrift: field 2 has 8 bytes, field 3 is false; it ends, and so does what it is in.
+    unique = re.findall(rb"\x1c\x28\x08(.{8})\x12\0\0", content, re.DOTALL)[-1]
+    place, opened = 4, {b"\x04": b"", b"\x02": b""}  # headers of data pages, and data pages
+    for page in range(4):
+        for module in opened:
+            size = int.from_bytes(content[place : place + 4], "little")
+            nonce, sealed = content[place + 4 : place + 16], content[place + 16 : place + 4 + size]
+            ordinals = bytes(4) + page.to_bytes(2, "little")  # row group, column, page
+            opened[module] += cipher.decrypt(nonce, sealed, unique + module + ordinals)
+            place += 4 + size
+    found = re.findall(rb"4711-\d{4}", opened[b"\x02"])
+    assert [card.decode() for card in found] == TABLE["card"].to_pylist()
 
 
 def test_wrapped_keys_that_are_none_are_refused(kms):
