@@ -290,7 +290,7 @@ def test_pages_of_a_column_are_opened_by_hand(kms, tmp_path):
     ]
     material = next(each for each in materials if each["masterKeyID"] == "cards")
     cipher = AESGCM(kms.key("cards").decrypt(base64.b64decode(material["wrappedDEK"])))
-    # AesGcmV1, in Thrift: field 2 has 8 bytes, field 3 is false; it ends, and so does what it is in.
+    # AesGcmV1, in Thrift: field 2 has 8 bytes, field 3 is false; it ends, and what it is in too.
     unique = re.findall(rb"\x1c\x28\x08(.{8})\x12\0\0", content, re.DOTALL)[-1]
     place, opened = 4, {b"\x04": b"", b"\x02": b""}  # headers of data pages, and data pages
     for page in range(4):
