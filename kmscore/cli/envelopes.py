@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
-import stat
-import sys
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from kmscore.cli.pipes import ends, size_of
 from kmscore.cli.progress import progress_bar
 from kmscore.cli.runs import (
     OF_ONE_FILE,
@@ -28,25 +24,15 @@ from kmscore.cli.runs import (
     shown,
     strip_suffix,
 )
-from kmscore.cli.session import Session, common_options, is_terminal, pass_session
-from kmscore.cli.streams import (
-    context_option,
-    parse_context,
-    standard_input,
-    standard_output,
-)
-from kmscore.errors import InvalidRequest
+from kmscore.cli.session import Session, common_options, pass_session
+from kmscore.cli.streams import context_option, parse_context, standard_input
+from kmscore.errors import InvalidRequest, KmsError
 
 if TYPE_CHECKING:
     from kmscore.envelope import Batch
-    from kmscore.envelope.streams import Reader, Writer
+    from kmscore.envelope.recipients import Opener
     from kmscore.envelope.units import Progress
-    from kmscore.errors import KmsError
     from kmscore.key import Key
-
-PIPE_BYTES = 1 << 18
-"""Room that is asked for in pipes at either end: fewer switches between processes, and all of it
-stays in the processor's cache."""
 
 RUN_AGE = 86400.0
 """Seconds that the data key of a run is used: a run is one job, however long it takes."""
@@ -127,7 +113,7 @@ def encrypt(
     keys = _keys(session, references)
     context = parse_context(pairs)
     if plan is None and _is_stream(source, target):
-        with _ends(session, source, target, force=force) as (reader, writer, progress):
+        with ends(session, source, target, force=force) as (reader, writer, progress):
             encrypt_stream(reader, writer, *keys, context=context, suite=chosen, progress=progress)
         return 0
     with DataKeyCache(max_age=RUN_AGE) as cache:
@@ -176,10 +162,10 @@ def decrypt(
     from kmscore.envelope import DataKeyCache, decrypt_file, decrypt_stream
 
     plan = _plan(sources, source, target, strip_suffix)
-    openers = _keys(session, references) if references else [session.open()]
+    openers = _openers(session, references)
     context = parse_context(pairs)
     if plan is None and _is_stream(source, target):
-        with _ends(session, source, target, force=force, private=True) as (
+        with ends(session, source, target, force=force, private=True) as (
             reader,
             writer,
             progress,
@@ -246,10 +232,10 @@ def rewrap(
         raise click.UsageError("--resume goes with -o: files in place are always there")
     plan = _plan(sources, source, target, only_encrypted, in_place=True)
     keys = _keys(session, references)
-    old = _keys(session, openers) if openers else [session.open()]
+    old = _openers(session, openers)
     context = parse_context(pairs)
     if plan is None and (source in (None, "-") or target == "-"):
-        with _ends(session, source, target, force=force) as (reader, writer, progress):
+        with ends(session, source, target, force=force) as (reader, writer, progress):
             rewrap_stream(reader, writer, old, keys, context=context, progress=progress)
         return 0
 
@@ -341,6 +327,29 @@ def _keys(session: Session, references: tuple[str, ...]) -> list[Key]:
     return [session.key(reference) for reference in references]
 
 
+def _openers(session: Session, references: tuple[str, ...]) -> list[Opener]:
+    """The keys that may open messages, or the provider with all its keys.
+
+    A key out of reach is passed over when another is at hand, since one of them is enough.
+    """
+    if not references:
+        return [session.open()]
+    keys: list[Opener] = []
+    away: list[KmsError] = []
+    for reference in references:
+        try:
+            keys.append(session.key(reference))
+        except KmsError as error:
+            if not error.retryable:
+                raise
+            away.append(error)
+    if not keys:
+        raise away[0]
+    for failure in away:
+        session.say(f"a key is out of reach, and left out: {failure}")
+    return keys
+
+
 def _plan(
     sources: tuple[str, ...],
     source: str | None,
@@ -382,7 +391,7 @@ def _do(
     job = Job(str(source), str(target))
     skipped = resume and is_done(job)
     if not skipped:
-        with progress_bar(session, lambda: _size(job.source)) as progress:
+        with progress_bar(session, lambda: size_of(job.source)) as progress:
             work(job, progress)
     if skipped or told:
         session.say(f"{shown(job.target)} {'was there already' if skipped else told}")
@@ -395,69 +404,3 @@ def _do(
 
 def _is_stream(source: str | None, target: str | None) -> bool:
     return "-" in (source or "-", target or "-")
-
-
-@contextmanager
-def _ends(
-    session: Session, source: str | None, target: str | None, *, force: bool, private: bool = False
-) -> Generator[tuple[Reader, Writer, Progress]]:
-    """Both ends of a command in a pipe; a file at either end is a stream too.
-
-    Args:
-        session: Where progress goes.
-        source: The input.
-        target: The output.
-        force: Whether an output that exists is replaced.
-        private: Whether an output that is a file is its owner's alone.
-    """
-    from io import FileIO
-
-    from kmscore.envelope.output import drafted
-
-    if target is None and is_terminal(sys.stdout):
-        raise click.UsageError("the output would go to a terminal: use -o FILE, a pipe, or -o -")
-    with ExitStack() as stack:
-        reader: Any = standard_input()
-        if source not in (None, "-"):
-            try:
-                reader = stack.enter_context(open(str(source), "rb", buffering=0))
-            except OSError as error:
-                raise InvalidRequest(
-                    f"cannot read {shown(str(source))}: {error.strerror}"
-                ) from error
-        if target in (None, "-"):
-            writer: Any = standard_output()
-            _refuse_same(reader, writer, source)
-        else:
-            _refuse_same(reader, str(target), source)
-            draft = stack.enter_context(drafted(str(target), force=force))
-            if private:
-                os.fchmod(draft.handle, 0o600)
-            writer = FileIO(draft.handle, "wb", closefd=False)
-        for end in (reader, writer):
-            _widen(end)
-        progress = stack.enter_context(progress_bar(session, lambda: _size(source)))
-        yield reader, writer, progress
-        writer.flush()
-
-
-def _size(source: str | None) -> int:
-    """Bytes of a file; 0 for what has none."""
-    try:
-        return os.stat(str(source)).st_size if source not in (None, "-") else 0
-    except OSError:
-        return 0
-
-
-def _refuse_same(reader: BinaryIO, output: BinaryIO | str, source: str | None) -> None:
-    with contextlib.suppress(OSError):
-        place = output if isinstance(output, str) else output.fileno()
-        ours, theirs = os.fstat(reader.fileno()), os.stat(place)
-        if stat.S_ISREG(ours.st_mode) and os.path.samestat(ours, theirs):
-            raise click.UsageError(f"input and output are the same file: {source or 'stdin'}")
-
-
-def _widen(end: BinaryIO) -> None:
-    with contextlib.suppress(OSError):
-        if stat.S_ISFIFO(os.fstat(end.fileno()).st_mode):
-            fcntl.fcntl(end.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)

@@ -139,6 +139,26 @@ def test_several_recipients(cli, key, home):
     assert len(json.loads(cli("envelope", "inspect", "--json", "-i", "message").out)) >= 5
 
 
+def test_a_key_out_of_reach_is_passed_over(cli, key, home):
+    """One that is at hand is enough, to decrypt and to rewrap; without any, its error is told."""
+    message = cli("envelope", "encrypt", "--key", "orders", stdin=b"secret").out
+    with (home / "kms.toml").open("a") as file:
+        file.write(
+            '[providers.away]\ntype = "tencent"\nregion = "ap-guangzhou"\n'
+            'endpoint = "http://127.0.0.1:1"\n'
+            'credentials = { secret_id = { env = "ROOT_KEY" }, secret_key = { env = "ROOT_KEY" } }\n'
+            "[retry]\nmax_attempts = 1\n"
+        )
+    keys = ["--key", "kms://away/orders", "--key", "orders"]
+    done = cli("envelope", "decrypt", *keys, stdin=message)
+    assert (done.code, done.out) == (0, b"secret")
+    assert "a key is out of reach, and left out: away describe_key orders" in done.err
+    openers = ["--opener", "kms://away/orders", "--opener", "orders"]
+    assert cli("envelope", "rewrap", "--key", "orders", *openers, stdin=message).code == 0
+    alone = cli("envelope", "decrypt", "--key", "kms://away/orders", stdin=message)
+    assert (alone.code, alone.out) == (5, b"")
+
+
 def test_a_provider_is_opened_once_for_several_keys(cli, key, home, monkeypatch):
     """Its secret is fetched once: who types it in does so once."""
     cli("keys", "create", "--alias", "backup")
