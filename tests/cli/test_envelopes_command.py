@@ -146,7 +146,8 @@ def test_a_key_out_of_reach_is_passed_over(cli, key, home):
         file.write(
             '[providers.away]\ntype = "tencent"\nregion = "ap-guangzhou"\n'
             'endpoint = "http://127.0.0.1:1"\n'
-            'credentials = { secret_id = { env = "ROOT_KEY" }, secret_key = { env = "ROOT_KEY" } }\n'
+            'credentials.secret_id = { env = "ROOT_KEY" }\n'
+            'credentials.secret_key = { env = "ROOT_KEY" }\n'
             "[retry]\nmax_attempts = 1\n"
         )
     keys = ["--key", "kms://away/orders", "--key", "orders"]
