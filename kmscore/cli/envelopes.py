@@ -65,7 +65,7 @@ output_option = click.option(
     "target",
     metavar="FILE",
     callback=_paths,
-    help="The output; a folder for SOURCES [stdout]",
+    help="The output; a folder for several SOURCES [stdout]",
 )
 sources_argument = click.argument("sources", nargs=-1, callback=_paths)
 
@@ -103,13 +103,13 @@ def encrypt(
     """Encrypt for one or several keys; any of them opens it.
 
     SOURCES are files, folders and patterns; what they hold goes to the folder -o, with names that
-    end in .kms.
+    end in .kms. A single file becomes the file -o, unless that is a folder.
     """
     from kmscore.envelope import DataKeyCache, encrypt_file, encrypt_stream
     from kmscore.envelope.suites import suite_named
 
     chosen = suite_named(suite)
-    plan = _plan(sources, source, target, add_suffix)
+    plan, source = _plan(sources, source, target, add_suffix)
     keys = _keys(session, references)
     context = parse_context(pairs)
     if plan is None and _is_stream(source, target):
@@ -161,7 +161,7 @@ def decrypt(
     """
     from kmscore.envelope import DataKeyCache, decrypt_file, decrypt_stream
 
-    plan = _plan(sources, source, target, strip_suffix)
+    plan, source = _plan(sources, source, target, strip_suffix)
     openers = _openers(session, references)
     context = parse_context(pairs)
     if plan is None and _is_stream(source, target):
@@ -202,7 +202,7 @@ def decrypt(
     "target",
     metavar="FILE",
     callback=_paths,
-    help="The new message; a folder for SOURCES [in place, or stdout for stdin]",
+    help="The new message; a folder for several SOURCES [in place, or stdout for stdin]",
 )
 @force_option
 @resume_option
@@ -230,7 +230,7 @@ def rewrap(
 
     if resume and target is None:
         raise click.UsageError("--resume goes with -o: files in place are always there")
-    plan = _plan(sources, source, target, only_encrypted, in_place=True)
+    plan, source = _plan(sources, source, target, only_encrypted, in_place=True)
     keys = _keys(session, references)
     old = _openers(session, openers)
     context = parse_context(pairs)
@@ -275,7 +275,7 @@ def inspect(session: Session, source: str | None, sources: tuple[str, ...]) -> i
     from kmscore.envelope.streams import Opening
     from kmscore.envelope.whole import describe
 
-    plan = _plan(sources, source, None, only_encrypted, in_place=True)
+    plan, source = _plan(sources, source, None, only_encrypted, in_place=True)
     if plan is not None:
         found: list[dict[str, Any]] = []
         failures = list(plan.unreadable)
@@ -357,21 +357,36 @@ def _plan(
     rename: Rename,
     *,
     in_place: bool = False,
-) -> Plan | None:
-    """What SOURCES ask for; None when there are none."""
+) -> tuple[Plan | None, str | None]:
+    """What SOURCES ask for, or the input where there is one only."""
     if not sources:
-        return None
+        return None, source
     if source is not None or (target is None and not in_place):
         raise click.UsageError(
             "SOURCES go without -i"
             if in_place
-            else "SOURCES need -o FOLDER, and no -i; for one file: -i FILE -o FILE"
+            else "SOURCES need -o, and no -i; for one file: -i FILE -o FILE"
         )
-    if target is not None and os.path.lexists(target) and not os.path.isdir(target):
-        raise InvalidRequest(
-            f"{shown(target)} is no folder", hint="Name a folder with -o, or one file with -i"
-        )
-    return Plan(sources, target, rename)
+    if target is not None and not _is_folder(target):
+        if len(sources) == 1 and not _are_several(sources[0]):
+            return None, sources[0]
+        if os.path.lexists(target):
+            raise InvalidRequest(
+                f"{shown(target)} is no folder", hint="Name a folder with -o for several files"
+            )
+    return Plan(sources, target, rename), None
+
+
+def _is_folder(target: str) -> bool:
+    """Whether -o says so: as for cp, a name alone is a file's if nothing else is told."""
+    return os.path.isdir(target) or target.endswith("/")
+
+
+def _are_several(source: str) -> bool:
+    """Whether one of SOURCES may stand for several files."""
+    from kmscore.cli.patterns import is_pattern
+
+    return os.path.isdir(source) or is_pattern(source)
 
 
 def _do(

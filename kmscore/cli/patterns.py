@@ -10,13 +10,18 @@ from glob import escape, glob, has_magic
 from kmscore.errors import InvalidRequest
 
 
+def is_pattern(source: str) -> bool:
+    """Whether it is a pattern, and no file has that very name."""
+    return has_magic(source) and not os.path.lexists(source)
+
+
 def expanded(source: str) -> list[str]:
     """The files that a pattern stands for, when there is none of that very name.
 
     Raises:
         InvalidRequest: There are none.
     """
-    if os.path.lexists(source) or not has_magic(source):
+    if not is_pattern(source):
         return [source]
     found = sorted(set(_matches(source)))
     if not found:

@@ -75,7 +75,7 @@ def test_patterns(encrypt, cli, home):
     assert files(home / "one") == ["a.jpg.kms", "b.jpg.kms"]
     assert encrypt("**/*.jpg", "-o", "two").code == 0
     assert files(home / "two") == ["[x].jpg.kms", *(f"{n}.jpg.kms" for n in "abdx")]
-    assert encrypt("[x].jpg", "-o", "three").code == 0
+    assert encrypt("[x].jpg", "-o", "three/").code == 0
     assert files(home / "three") == ["[x].jpg.kms"]
     done = encrypt("*.png", "-o", "four")
     assert (done.code, "nothing matches *.png" in done.err) == (1, True)

@@ -240,9 +240,25 @@ def test_folders(cli, key, tree, options):
     assert (tree / "back/three").read_bytes() == b"3"
 
 
+def test_a_single_file_becomes_a_file(cli, key, tree):
+    """As with cp: a folder only where one is, or where a slash says so."""
+    encrypt = ["envelope", "encrypt", "--key", "orders", "three", "-o"]
+    assert cli(*encrypt, "three.kms").code == 0
+    assert cli("envelope", "decrypt", "three.kms", "-o", "back").code == 0
+    assert (tree / "back").read_bytes() == b"3"
+    assert cli(*encrypt, "three.kms").code == 1
+    assert cli(*encrypt, "new/").code == 0
+    (tree / "old").mkdir()
+    assert cli(*encrypt, "old").code == 0
+    assert (tree / "new/three.kms").is_file()
+    assert (tree / "old/three.kms").is_file()
+    assert cli("envelope", "decrypt", "new/*", "-o", "several").code == 0
+    assert (tree / "several/three").read_bytes() == b"3"
+
+
 def test_a_run_is_resumed(cli, key, tree):
     """What is there is complete, and left out."""
-    cli("envelope", "encrypt", "--key", "orders", "three", "-o", "sealed")
+    cli("envelope", "encrypt", "--key", "orders", "three", "-o", "sealed/")
     done = cli("envelope", "encrypt", "--key", "orders", "tree", "three", "-o", "sealed")
     assert done.code == 1
     again = ["envelope", "encrypt", "--key", "orders", "tree", "three", "-o", "sealed", "--resume"]
@@ -258,15 +274,17 @@ def test_a_run_is_resumed(cli, key, tree):
         (["encrypt"], 2, "--key"),
         (["encrypt", "--key", "nobody"], 1, "no such key"),
         (["encrypt", "--key", "orders", "--suite", "ROT13"], 1, "ROT13"),
-        (["encrypt", "--key", "orders", "tree"], 2, "-o FOLDER"),
+        (["encrypt", "--key", "orders", "tree"], 2, "SOURCES need -o"),
         (["encrypt", "--key", "orders", "three"], 2, "for one file: -i FILE -o FILE"),
-        (["encrypt", "--key", "orders", "tree", "-o", "three"], 1, "or one file with -i"),
+        (["encrypt", "--key", "orders", "tree", "-o", "three"], 1, "three is no folder"),
         (["encrypt", "--key", "orders", "tree", "-i", "three", "-o", "x"], 2, "-i"),
         (["encrypt", "--key", "orders", "three", "tree/three", "-o", "x"], 2, "the same file"),
         (["encrypt", "--key", "orders", "missing", "-o", "x"], 1, "cannot read"),
         (["encrypt", "--key", "orders", "three", "-o", "tree/one"], 1, "tree/one"),
-        (["decrypt", "three", "-o", "x"], 2, "does not end in .kms"),
-        (["decrypt", "missing", "-o", "x"], 1, "there is no missing"),
+        (["decrypt", "three", "-o", "x/"], 2, "does not end in .kms"),
+        (["decrypt", "missing", "-o", "x/"], 1, "there is no missing"),
+        (["decrypt", "three", "-o", "x"], 1, "no envelope message"),
+        (["decrypt", "missing", "-o", "x"], 1, "cannot read missing"),
         (["decrypt", "-i", "three", "-o", "x"], 1, "no envelope message"),
         (["decrypt", "-i", "missing", "-o", "x"], 1, "cannot read missing"),
         (["rewrap", "-i", "three"], 2, "--key"),
@@ -307,7 +325,7 @@ def test_progress_is_shown_to_people(home, key):
     assert b"100%" in os.read(ours, 10_000)
     (home / "sealed").replace(home / "sealed.kms")
     for resume in ([], ["--resume"]):
-        run = ["envelope", "decrypt", "sealed.kms", "-o", "back", *resume]
+        run = ["envelope", "decrypt", "sealed.kms", "-o", "back/", *resume]
         subprocess.run([str(KMSCORE), *run], stderr=theirs, check=True)
         assert b"100%" in os.read(ours, 10_000)
     # A pipe has no size, so that nobody knows how much is left of it.
