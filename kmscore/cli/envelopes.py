@@ -239,7 +239,7 @@ def rewrap(
             rewrap_stream(reader, writer, old, keys, context=context, progress=progress)
         return 0
 
-    told = f"is for {len(keys)} recipient(s) now"
+    told = f"is for {len(keys)} recipient{'s' * (len(keys) != 1)} now"
     goal = target or source
     with DataKeyCache(max_age=RUN_AGE) as cache:
 

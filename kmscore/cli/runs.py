@@ -313,7 +313,8 @@ def _report(
         },
         "",
     )
-    counts = f"{len(done)} files done, {skipped} were there already"
+    were = "was" if skipped == 1 else "were"
+    counts = f"{len(done)} file{'s' * (len(done) != 1)} done, {skipped} {were} there already"
     session.say(counts + (f", {len(failures)} failed" if failures else ""))
 
 

@@ -438,7 +438,7 @@ def test_a_run_that_ends_early_tells_what_it_did(encrypt, cli, home, monkeypatch
     done = cli("envelope", "decrypt", "safe", "-o", "back")
     assert done.code == 5
     assert "error: safe/a.kms: this is no envelope message" in done.err
-    assert "1 files done, 0 were there already, 1 failed" in done.err
+    assert "1 file done, 0 were there already, 1 failed" in done.err
     assert "cannot write back/c: No space left" in done.err
     done = cli("envelope", "decrypt", "safe", "-o", "back", "--json", "--force")
     shown = json.loads(done.out)
@@ -465,7 +465,7 @@ def test_a_message_that_changes_while_it_is_rewrapped_is_told(encrypt, cli, home
     assert done.code == 1
     assert "error: safe/a.kms: " in done.err
     assert "changed while it was being rewritten" in done.err
-    assert "1 files done, 0 were there already, 1 failed" in done.err
+    assert "1 file done, 0 were there already, 1 failed" in done.err
     assert (home / "safe/a.kms").read_bytes() == newer
 
 
@@ -503,7 +503,7 @@ def test_what_cannot_be_read_is_told(encrypt, cli, home, monkeypatch):
     for command, sources in ((encrypt, ("tree",)), (encrypt, ("tree/closed", "tree/open"))):
         done = command(*sources, "-o", "safe", "--force")
         assert (done.code, "cannot read tree/closed: Permission denied" in done.err) == (1, True)
-        assert "1 files done, 0 were there already, 1 failed" in done.err
+        assert "1 file done, 0 were there already, 1 failed" in done.err
     done = cli("envelope", "inspect", "tree/closed", "--json")
     assert (done.code, json.loads(done.out)[0]["file"]) == (1, "tree/closed")
 

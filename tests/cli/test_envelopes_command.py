@@ -205,7 +205,7 @@ def test_a_pipe_is_inspected_without_its_end(sealed):
 def test_an_output_that_is_there_is_told(cli, sealed, home):
     """With --resume nothing is done then, and nobody is told that it was."""
     command = ["envelope", "rewrap", "--key", "orders", "--context", "a=1", "-i", "sealed"]
-    assert cli(*command, "-o", "new").err == "new is for 1 recipient(s) now\n"
+    assert cli(*command, "-o", "new").err == "new is for 1 recipient now\n"
     before = (home / "new").read_bytes()
     done = cli(*command, "-o", "new", "--resume")
     assert (done.code, done.err) == (0, "new was there already\n")
