@@ -271,10 +271,10 @@ def interrupted(running):
 
     An interrupt that comes just before a process begins to wait in the kernel does not wake it.
     """
-    for _ in range(10):
+    for _ in range(50):
         running.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return running.communicate(timeout=10)[1]
+            return running.communicate(timeout=2)[1]
     running.kill()
     raise AssertionError("the command does not end")
 
